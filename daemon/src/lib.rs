@@ -1,0 +1,13 @@
+//! What every daemon shares: flags, log lines, listening, HTTP replies and serving, a small HTTP client,
+//! shutdown. Nothing here knows a topic or a channel; what a flag means or a route answers lives in the
+//! daemon that owns it.
+
+pub mod duration;
+pub mod host;
+pub mod http;
+pub mod http_client;
+pub mod listen;
+pub mod options;
+pub mod shutdown;
+pub mod telemetry;
+pub mod version;

@@ -1,0 +1,97 @@
+//! Opening a listening socket from a flag's value, with errors a person can act on.
+//! Unix socket paths are not understood here.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+
+/// Listens on `HOST:PORT`, `:PORT` (every address, IPv6 too where the machine has it) or port 0 (any free
+/// one). `flag` is the option's name without dashes, for the error.
+///
+/// # Errors
+/// The address is taken, not of this machine, not allowed or not an address.
+pub async fn bind(address: &str, flag: &'static str) -> Result<TcpListener, ListenError> {
+    let bound = match address.strip_prefix(':') {
+        // nsqd: Go reads a missing host as every address of both families.
+        Some(port) => match TcpListener::bind(format!("[::]:{port}")).await {
+            Err(error) if !is_final(&error) => TcpListener::bind(format!("0.0.0.0:{port}")).await,
+            bound => bound,
+        },
+        None => TcpListener::bind(address).await,
+    };
+    bound.map_err(|source| ListenError { address: address.to_owned(), flag, source })
+}
+
+/// The peer as Go writes it: an IPv4 peer of an IPv6 socket is `127.0.0.1:1`, not `[::ffff:127.0.0.1]:1`.
+pub fn canonical(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
+}
+
+/// Why a socket could not be opened; the text names the address and the flag it came from.
+#[derive(Debug)]
+pub struct ListenError {
+    address: String,
+    flag: &'static str,
+    source: io::Error,
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, flag, source } = self;
+        write!(f, "cannot listen on {address} (--{flag}): ")?;
+        match source.kind() {
+            ErrorKind::AddrInUse => {
+                write!(f, "address already in use; stop the process that has it or choose another")
+            }
+            ErrorKind::AddrNotAvailable => write!(f, "this machine has no such address"),
+            ErrorKind::PermissionDenied => write!(f, "not permitted; choose a port from 1024 up"),
+            ErrorKind::InvalidInput => write!(f, "not an address; write HOST:PORT, for example 0.0.0.0:4150"),
+            _ => write!(f, "{source}"),
+        }
+    }
+}
+
+impl std::error::Error for ListenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+// Without IPv6 the kernel says that the family or the address is unknown; then IPv4 alone is worth a try.
+fn is_final(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied | ErrorKind::InvalidInput)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn taken_address_names_itself_and_its_flag() {
+        let first = bind("127.0.0.1:0", "tcp-address").await.expect("a free port");
+        let address = first.local_addr().expect("address").to_string();
+        let error = bind(&address, "tcp-address").await.expect_err("taken").to_string();
+        assert!(
+            error.starts_with(&format!("cannot listen on {address} (--tcp-address): address already in use"))
+        );
+    }
+
+    #[test]
+    fn peer_of_a_shared_socket_is_written_as_ipv4() {
+        for (peer, text) in
+            [("[::ffff:10.0.0.1]:5", "10.0.0.1:5"), ("[::1]:5", "[::1]:5"), ("10.0.0.1:5", "10.0.0.1:5")]
+        {
+            assert_eq!(canonical(peer.parse().expect(peer)).to_string(), text);
+        }
+    }
+
+    #[tokio::test]
+    async fn text_that_is_no_address_is_explained() {
+        for text in ["", "4150", "localhost", "127.0.0.1:x", ":x", "127.0.0.1:99999"] {
+            let error = bind(text, "http-address").await.expect_err(text).to_string();
+            assert!(error.contains("HOST:PORT") && error.contains("--http-address"), "{text}: {error}");
+        }
+    }
+}

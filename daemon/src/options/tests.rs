@@ -1,0 +1,154 @@
+//! The option table as people and scripts use it: Go's flag forms, help, errors.
+
+use super::*;
+
+const TABLE: &[Opt] = &[
+    Opt { name: "tcp-address", kind: Kind::Text, default: "0.0.0.0:4150", help: "Where", heading: "Network" },
+    Opt { name: "lookupd-tcp-address", kind: Kind::List, default: "", help: "Lookupds", heading: "Network" },
+    Opt { name: "mem-queue-size", kind: Kind::Int, default: "10000", help: "Messages", heading: "Queue" },
+    Opt {
+        name: "msg-timeout",
+        kind: Kind::Duration,
+        default: "1m",
+        help: "Time to finish",
+        heading: "Queue",
+    },
+    Opt { name: "deflate", kind: Kind::Bool, default: "true", help: "Offer it", heading: "Network" },
+    Opt { name: "verbose", kind: Kind::Bool, default: "false", help: "No effect", heading: "Logging" },
+];
+
+fn values(args: &[&str]) -> Values {
+    match parse("nsqd", "The daemon.", TABLE, args) {
+        Ok(Parsed::Run(values)) => values,
+        other => panic!("{args:?}: {other:?}"),
+    }
+}
+
+fn refusal(args: &[&str]) -> String {
+    parse("nsqd", "The daemon.", TABLE, args).map(|_| ()).expect_err("a usage error").to_string()
+}
+
+fn printed(args: &[&str]) -> String {
+    match parse("nsqd", "The daemon.", TABLE, args) {
+        Ok(Parsed::Exit { code: 0, text }) => text,
+        other => panic!("{args:?}: {other:?}"),
+    }
+}
+
+#[test]
+fn defaults_hold_without_flags() {
+    let values = values(&[]);
+    assert_eq!(values.text("tcp-address"), "0.0.0.0:4150");
+    assert_eq!(values.int("mem-queue-size"), 10_000);
+    assert_eq!(values.duration("msg-timeout"), Duration::from_secs(60));
+    assert!(values.is_on("deflate"));
+    assert!(!values.is_on("verbose"));
+    assert!(values.list("lookupd-tcp-address").is_empty());
+    assert!(!values.is_set("tcp-address"));
+    assert!(values.unknown_names().is_empty());
+}
+
+#[test]
+fn every_form_go_accepts_is_accepted() {
+    for args in [
+        &["-mem-queue-size", "5"][..],
+        &["--mem-queue-size", "5"],
+        &["-mem-queue-size=5"],
+        &["--mem-queue-size=5"],
+        &["--mem-queue-size=4", "-mem-queue-size=5"],
+    ] {
+        assert_eq!(values(args).int("mem-queue-size"), 5, "{args:?}");
+        assert!(values(args).is_set("mem-queue-size"));
+    }
+    assert_eq!(values(&["-mem-queue-size", "-1"]).int("mem-queue-size"), -1);
+    assert_eq!(values(&["-tcp-address", "--verbose"]).text("tcp-address"), "--verbose");
+    assert_eq!(values(&["-tcp-address="]).text("tcp-address"), "");
+    assert_eq!(values(&["-tcp-address=a=b"]).text("tcp-address"), "a=b");
+    assert_eq!(values(&["-tcp-address", ""]).text("tcp-address"), "");
+}
+
+#[test]
+fn booleans_need_the_equals_sign() {
+    assert!(values(&["-verbose"]).is_on("verbose"));
+    assert!(values(&["--verbose", "--msg-timeout=1s"]).is_on("verbose"));
+    for no in ["false", "0", "f", "F", "False", "FALSE"] {
+        assert!(!values(&[&format!("-deflate={no}")]).is_on("deflate"), "{no}");
+    }
+    assert!(refusal(&["-verbose", "true"]).contains("argument \"true\" is not a flag"));
+    assert!(refusal(&["-verbose=yes"]).contains("--verbose: \"yes\" is not true or false"));
+}
+
+#[test]
+fn lists_come_repeated_or_with_commas() {
+    let args = ["-lookupd-tcp-address", "a:1", "--lookupd-tcp-address=b:2,c:3,"];
+    assert_eq!(values(&args).list("lookupd-tcp-address"), ["a:1", "b:2", "c:3"]);
+}
+
+#[test]
+fn durations_need_a_unit() {
+    assert_eq!(values(&["-msg-timeout=1h0m0s"]).duration("msg-timeout"), Duration::from_secs(3600));
+    assert_eq!(values(&["-msg-timeout", "250ms"]).duration("msg-timeout"), Duration::from_millis(250));
+    assert!(refusal(&["-msg-timeout=60"]).contains("--msg-timeout: \"60\" lacks a unit"));
+}
+
+#[test]
+fn errors_name_the_flag_and_the_way_out() {
+    let text = refusal(&["--tcp-addres=x"]);
+    assert_eq!(text, "unknown flag --tcp-addres; did you mean --tcp-address? (nsqd --help lists all)");
+    assert_eq!(refusal(&["-zzzzzz"]), "unknown flag --zzzzzz (nsqd --help lists all)");
+    assert!(refusal(&["-mem-queue-size=many"]).contains("--mem-queue-size: \"many\" is not a whole number"));
+    assert!(refusal(&["-msg-timeout"]).contains("--msg-timeout needs a value, for example --msg-timeout=1m"));
+    assert!(refusal(&["serve"]).contains("\"serve\" is not a flag"));
+    assert!(refusal(&["-"]).contains("not a flag"));
+    assert!(refusal(&["--"]).contains("not a flag"));
+}
+
+#[test]
+fn argument_that_is_not_utf8_is_refused() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let args = [OsString::from_vec(vec![b'-', 0xff])];
+    let error = parse("nsqd", "The daemon.", TABLE, args).map(|_| ()).expect_err("not UTF-8");
+    assert!(error.to_string().contains("not UTF-8"), "{error}");
+}
+
+#[test]
+fn help_shows_groups_and_defaults() {
+    let text = printed(&["--help"]);
+    for part in
+        ["The daemon.", "Usage: nsqd", "Network:", "Queue:", "--msg-timeout", "[default: 1m]", "--version"]
+    {
+        assert!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+    assert_eq!(printed(&["-h"]), text);
+    assert_eq!(printed(&["-help", "-verbose"]), text);
+}
+
+#[test]
+fn version_is_one_line_and_can_be_switched_off() {
+    assert_eq!(printed(&["-version"]), version::version_line("nsqd"));
+    assert_eq!(printed(&["--version", "--verbose"]), version::version_line("nsqd"));
+    assert!(!values(&["-version=false"]).is_on("verbose"));
+}
+
+#[test]
+fn misspelt_name_in_the_code_is_reported_and_harmless() {
+    let values = values(&[]);
+    assert_eq!(values.text("tcp-adress"), "");
+    assert_eq!(values.int("tcp-address"), 0);
+    assert_eq!(values.duration("nothing"), Duration::ZERO);
+    assert!(!values.is_set("none"));
+    assert_eq!(values.unknown_names(), ["none", "nothing", "tcp-address", "tcp-adress"]);
+}
+
+#[test]
+fn table_with_mistakes_is_described() {
+    assert_eq!(table_problems(TABLE), Vec::<String>::new());
+    const NONE: [&str; 0] = [];
+    let wrong = [
+        Opt { name: "version", kind: Kind::Text, default: "", help: "h", heading: "g" },
+        Opt { name: "a", kind: Kind::Int, default: "x", help: "h", heading: "g" },
+        Opt { name: "a", kind: Kind::Int, default: "1", help: "", heading: "g" },
+    ];
+    assert_eq!(table_problems(&wrong).len(), 4);
+    assert!(parse("nsqd", "", &wrong, NONE).is_err(), "the first row's default is checked at the start");
+}

@@ -1,0 +1,106 @@
+//! The HTTP API of nsqlookupd: the route table and one function per route. What is true is decided in
+//! `registry`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+use daemon::http::{Args, Refusal, empty, error, finish, json, pong};
+use daemon::version::VERSION;
+use protocol::{ChannelName, TopicName};
+
+use crate::answers::Info;
+use crate::state::State;
+
+/// Every route, and the answers for what is no route.
+pub(crate) fn router(state: Arc<State>) -> Router {
+    let routes = Router::new()
+        .route("/ping", get(async || pong()))
+        .route("/info", get(async || json(&Info { version: VERSION })))
+        .route("/topics", get(topics))
+        .route("/channels", get(channels))
+        .route("/lookup", get(lookup))
+        .route("/nodes", get(nodes))
+        .route("/debug", get(debug))
+        .route("/topic/create", post(create_topic))
+        .route("/topic/delete", post(delete_topic))
+        .route("/topic/tombstone", post(tombstone))
+        .route("/channel/create", post(create_channel))
+        .route("/channel/delete", post(delete_channel));
+    finish(routes.with_state(state))
+}
+
+type Shared = extract::State<Arc<State>>;
+
+async fn topics(extract::State(state): Shared) -> Response {
+    let answer = state.registry().topics();
+    json(&answer)
+}
+
+async fn channels(extract::State(state): Shared, args: Args) -> Result<Response, Refusal> {
+    let answer = state.registry().channels(args.required("topic")?);
+    Ok(json(&answer))
+}
+
+async fn lookup(extract::State(state): Shared, args: Args) -> Result<Response, Refusal> {
+    let answer = state.registry().lookup(args.required("topic")?, state.now());
+    Ok(answer.map_or_else(|| error(StatusCode::NOT_FOUND, "TOPIC_NOT_FOUND"), |answer| json(&answer)))
+}
+
+async fn nodes(extract::State(state): Shared) -> Response {
+    let answer = state.registry().nodes(state.now());
+    json(&answer)
+}
+
+async fn debug(extract::State(state): Shared) -> Response {
+    let answer = state.registry().debug(state.started_at());
+    json(&answer)
+}
+
+async fn create_topic(extract::State(state): Shared, args: Args) -> Result<Response, Refusal> {
+    let topic = topic(&args)?;
+    tracing::info!("DB: adding topic({topic})");
+    state.registry().create_topic(topic);
+    Ok(empty())
+}
+
+async fn delete_topic(extract::State(state): Shared, args: Args) -> Result<Response, Refusal> {
+    let topic = args.required("topic")?;
+    tracing::info!("DB: removing topic({topic})");
+    state.registry().delete_topic(topic);
+    Ok(empty())
+}
+
+async fn tombstone(extract::State(state): Shared, args: Args) -> Result<Response, Refusal> {
+    let (topic, node) = (args.required("topic")?, args.required("node")?);
+    tracing::info!("DB: setting tombstone for broker {node} of topic({topic})");
+    state.registry().tombstone(topic, node, state.now());
+    Ok(empty())
+}
+
+async fn create_channel(extract::State(state): Shared, args: Args) -> Result<Response, Refusal> {
+    let (topic, channel) = (topic(&args)?, channel(&args)?);
+    tracing::info!("DB: adding channel({channel}) of topic({topic})");
+    state.registry().create_channel(topic, channel);
+    Ok(empty())
+}
+
+async fn delete_channel(extract::State(state): Shared, args: Args) -> Result<Response, Refusal> {
+    let (topic, channel) = (topic(&args)?, channel(&args)?);
+    if !state.registry().delete_channel(topic.as_str(), channel.as_str()) {
+        return Err(Refusal::not_found("CHANNEL_NOT_FOUND"));
+    }
+    tracing::info!("DB: removed channel({channel}) of topic({topic})");
+    Ok(empty())
+}
+
+fn topic(args: &Args) -> Result<TopicName, Refusal> {
+    TopicName::new(args.required("topic")?).map_err(|_| Refusal::bad_request("INVALID_ARG_TOPIC"))
+}
+
+fn channel(args: &Args) -> Result<ChannelName, Refusal> {
+    ChannelName::new(args.required("channel")?).map_err(|_| Refusal::bad_request("INVALID_ARG_CHANNEL"))
+}

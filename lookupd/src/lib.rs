@@ -1,0 +1,169 @@
+//! nsqlookupd: brokers say here which topics and channels they have, consumers ask where a topic is.
+//!
+//! `registry` knows (pure), `answers` is its JSON, `session` serves brokers over TCP, `http` everybody over
+//! HTTP, `state` is what both share, `options` the flags. `serve` starts it all inside any tokio runtime.
+
+mod answers;
+mod http;
+mod options;
+mod registry;
+mod session;
+mod state;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use daemon::listen::{self, ListenError};
+use daemon::options::{Parsed, Values};
+use daemon::shutdown::{self, Shutdown};
+use daemon::{host, telemetry, version};
+use protocol::lookup::LookupdInfo;
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+
+pub use options::Options;
+
+use crate::registry::Lifetimes;
+use crate::state::State;
+
+/// The binary's name, also when another binary runs it.
+pub const BINARY: &str = "nsqlookupd";
+
+/// A started nsqlookupd; dropping it does not stop it, the shutdown does.
+#[derive(Debug)]
+pub struct Running {
+    /// Where brokers connect, with the real port.
+    pub tcp_address: SocketAddr,
+    /// Where HTTP is served, with the real port.
+    pub http_address: SocketAddr,
+    /// Ends when all connections have ended after the shutdown.
+    pub done: JoinHandle<io::Result<()>>,
+}
+
+/// Why nsqlookupd cannot start.
+#[derive(Debug)]
+pub enum ServeError {
+    /// An address cannot be listened on.
+    Listen(ListenError),
+    /// A bound socket does not tell its address.
+    Address(io::Error),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(error) => error.fmt(f),
+            Self::Address(error) => write!(f, "cannot tell the address of a listening socket: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Listen(error) => Some(error),
+            Self::Address(error) => Some(error),
+        }
+    }
+}
+
+/// Starts listening; returns once both addresses accept connections.
+///
+/// # Errors
+/// An address cannot be listened on. Nothing is left running then.
+pub async fn serve(options: Options, shutdown: Shutdown) -> Result<Running, ServeError> {
+    let tcp = listen::bind(&options.tcp_address, options::TCP_ADDRESS).await.map_err(ServeError::Listen)?;
+    let http =
+        listen::bind(&options.http_address, options::HTTP_ADDRESS).await.map_err(ServeError::Listen)?;
+    let tcp_address = tcp.local_addr().map_err(ServeError::Address)?;
+    let http_address = http.local_addr().map_err(ServeError::Address)?;
+    tracing::info!("TCP: listening on {tcp_address}");
+    tracing::info!("HTTP: listening on {http_address}");
+    let about = LookupdInfo {
+        broadcast_address: options.broadcast_address,
+        hostname: host::hostname(),
+        http_port: http_address.port(),
+        tcp_port: tcp_address.port(),
+        version: version::VERSION.to_owned(),
+    };
+    let lifetimes = Lifetimes {
+        inactive_after: options.inactive_producer_timeout,
+        tombstone: options.tombstone_lifetime,
+    };
+    let state = Arc::new(State::new(lifetimes, about));
+    let router = http::router(Arc::clone(&state));
+    let done = tokio::spawn(async move {
+        let web = daemon::http::serve(http, router, shutdown.clone());
+        let (served, ()) = tokio::join!(web, accept(tcp, state, shutdown));
+        served
+    });
+    Ok(Running { tcp_address, http_address, done })
+}
+
+/// The whole program: flags, logs, signals, exit code. `args` starts with the program's own name.
+pub fn main_with_args(args: Vec<String>) -> ExitCode {
+    match daemon::options::parse(BINARY, ABOUT, options::TABLE, args.into_iter().skip(1)) {
+        Ok(Parsed::Run(values)) => run(&values).err().map_or(ExitCode::SUCCESS, |why| stopped(&why)),
+        Ok(Parsed::Exit { code, text }) => daemon::options::print(code, &text),
+        Err(error) => {
+            let _ = telemetry::init(LOG_PREFIX, "info");
+            stopped(&error.to_string())
+        }
+    }
+}
+
+const ABOUT: &str = "Tells consumers which brokers have a topic.";
+const LOG_PREFIX: &str = "[nsqlookupd] ";
+
+/// Without a pause a process out of file descriptors would spin on accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+fn stopped(why: &str) -> ExitCode {
+    telemetry::fatal(why);
+    ExitCode::FAILURE
+}
+
+fn run(values: &Values) -> Result<(), String> {
+    let level = telemetry::init(values.text("log-prefix"), values.text("log-level"));
+    level.map_err(|error| {
+        let _ = telemetry::init(LOG_PREFIX, "info");
+        format!("--log-level: {error}")
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
+    runtime.block_on(async {
+        let shutdown = Shutdown::new();
+        shutdown::on_signals(&shutdown).map_err(|error| format!("cannot listen to signals: {error}"))?;
+        tracing::info!("{}", version::version_line(BINARY));
+        let running = serve(Options::from_values(values), shutdown.clone()).await;
+        let ended = running.map_err(|error| error.to_string())?.done.await;
+        ended.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        shutdown.failure().map_or(Ok(()), Err)
+    })
+}
+
+/// Accepts brokers until shutdown, which also ends their sessions: there is nothing to drain.
+async fn accept(listener: TcpListener, state: Arc<State>, shutdown: Shutdown) {
+    // A panic stays inside its session's task.
+    let mut sessions = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = shutdown.wait() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    sessions.spawn(session::run(stream, listen::canonical(peer), Arc::clone(&state)));
+                }
+                Err(error) => {
+                    tracing::warn!("TCP: cannot accept a connection: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(_) = sessions.join_next() => {}
+        }
+    }
+    sessions.shutdown().await;
+}

@@ -1,0 +1,10 @@
+//! Entry point of the binary `nsqlookupd`; everything is in the library, so that other binaries can be it
+//! too.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // A lossy argument is refused by name later; `env::args` would panic here.
+    let args = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned());
+    lookupd::main_with_args(args.collect())
+}
