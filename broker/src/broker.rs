@@ -1,0 +1,280 @@
+//! The broker: its topics by name, and what makes and removes them. What happens inside a topic is in
+//! `topic.rs`.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use protocol::{ChannelName, TopicName};
+use queue::ConsumerId;
+use storage::DataDir;
+use storage::Disk;
+use storage::StorageError;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::channel::Channel;
+use crate::clients::Clients;
+use crate::context::Context;
+use crate::lookup::Lookups;
+use crate::options::Options;
+use crate::topic::Topic;
+use crate::topic::admin::ChangeError;
+
+/// One nsqd.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    /// What it was started with.
+    pub options: Options,
+    /// What its topics share.
+    pub context: Arc<Context>,
+    /// The connections it serves.
+    pub clients: Clients,
+    /// Where slow work is done: files, other daemons, HTTP.
+    pub control: Handle,
+    /// The nsqlookupds it is registered with.
+    pub lookups: Lookups,
+    topics: RwLock<HashMap<TopicName, Arc<Topic>>>,
+    /// Held while a topic of that name is made or deleted, so that it is made once and not while it goes.
+    turns: Mutex<HashMap<TopicName, Arc<tokio::sync::Mutex<()>>>>,
+    dir: DataDir,
+    disk: Arc<dyn Disk>,
+    connections: AtomicU64,
+    /// Counts changes of what lookupds must know.
+    changes: watch::Sender<u64>,
+}
+
+/// Why a topic or channel could not be made or changed.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// The disk refused.
+    Storage(StorageError),
+    /// It was deleted meanwhile.
+    Exiting,
+}
+
+impl std::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Storage(error) => error.fmt(f),
+            Self::Exiting => f.write_str("exiting"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl From<ChangeError> for OpenError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Storage(error) => Self::Storage(error),
+            ChangeError::Exiting | ChangeError::NoChannel => Self::Exiting,
+        }
+    }
+}
+
+impl Broker {
+    /// A broker over an open data directory, with the topics it holds.
+    pub(crate) fn open(
+        options: Options,
+        context: Arc<Context>,
+        control: Handle,
+        disk: Arc<dyn Disk>,
+        dir: DataDir,
+    ) -> Result<Arc<Self>, StorageError> {
+        let broker = Self {
+            lookups: Lookups::default(),
+            options,
+            context,
+            clients: Clients::default(),
+            control,
+            topics: RwLock::default(),
+            turns: Mutex::default(),
+            dir,
+            disk,
+            connections: AtomicU64::new(0),
+            changes: watch::Sender::new(0),
+        };
+        for name in broker.dir.list()? {
+            match TopicName::new(&name) {
+                Ok(name) => broker.add(broker.open_on_disk(&name)?),
+                Err(error) => {
+                    tracing::error!(topic = name, %error, "a folder of the data directory was left alone")
+                }
+            };
+        }
+        Ok(Arc::new(broker))
+    }
+
+    /// A number for a new connection.
+    pub(crate) fn next_connection(&self) -> ConsumerId {
+        ConsumerId(self.connections.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// The topic of that name.
+    pub(crate) fn topic(&self, name: &str) -> Option<Arc<Topic>> {
+        self.topics.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// All topics, sorted by name.
+    pub(crate) fn topics(&self) -> Vec<Arc<Topic>> {
+        let mut topics: Vec<_> =
+            self.topics.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        topics.sort_by(|a, b| a.name.cmp(&b.name));
+        topics
+    }
+
+    /// Make a topic, and a channel in it, where they are missing.
+    pub(crate) async fn open_names(
+        self: &Arc<Self>,
+        topic: &TopicName,
+        channel: Option<&ChannelName>,
+    ) -> Result<(), OpenError> {
+        let topic = self.open_topic(topic).await?;
+        if let Some(channel) = channel {
+            self.create_channel(&topic, channel)?;
+        }
+        Ok(())
+    }
+
+    /// The topic of that name, made if it is missing. A new topic first gets the channels that the
+    /// nsqlookupds know for its name, so that they miss none of its messages.
+    pub(crate) async fn open_topic(self: &Arc<Self>, name: &TopicName) -> Result<Arc<Topic>, OpenError> {
+        if let Some(topic) = self.topic(name.as_str()) {
+            return Ok(topic);
+        }
+        let turn = self.turn(name);
+        let _turn = turn.lock().await;
+        if let Some(topic) = self.topic(name.as_str()) {
+            return Ok(topic);
+        }
+        self.make_topic(name).await
+    }
+
+    /// The channel of that name, made if it is missing.
+    pub(crate) fn create_channel(
+        &self,
+        topic: &Arc<Topic>,
+        name: &ChannelName,
+    ) -> Result<Arc<Channel>, OpenError> {
+        if let Some(channel) = topic.channel(name) {
+            return Ok(channel);
+        }
+        let channel = topic.create_channel(name)?;
+        self.changed();
+        Ok(channel)
+    }
+
+    /// Delete a topic and all it holds. False: there is none of that name. A topic of the same name can be
+    /// made again only when the folder of this one is gone.
+    pub(crate) async fn delete_topic(&self, name: &TopicName) -> Result<bool, StorageError> {
+        let turn = self.turn(name);
+        let _turn = turn.lock().await;
+        let is_deleted = self.remove(name);
+        if is_deleted && !name.is_ephemeral() {
+            self.dir.delete(name.as_str())?;
+        }
+        Ok(is_deleted)
+    }
+
+    /// Delete a channel; an ephemeral topic goes with its last one.
+    pub(crate) fn delete_channel(&self, topic: &Arc<Topic>, name: &ChannelName) -> Result<(), ChangeError> {
+        let topic_is_over = topic.delete_channel(name)?;
+        if topic_is_over {
+            self.remove(&topic.name);
+        }
+        self.changed();
+        Ok(())
+    }
+
+    /// An ephemeral channel lost its last consumer: delete it, unless somebody came back.
+    pub(crate) fn delete_channel_soon(self: &Arc<Self>, topic: &Arc<Topic>, channel: &Arc<Channel>) {
+        let (broker, topic, channel) = (Arc::clone(self), Arc::clone(topic), Arc::clone(channel));
+        self.control.spawn(async move {
+            if !channel.delete_if_unused() {
+                return;
+            }
+            match broker.delete_channel(&topic, &channel.name) {
+                Ok(()) | Err(ChangeError::NoChannel) => {}
+                Err(error) => {
+                    tracing::error!(topic = %topic.name, %error, "cannot delete an ephemeral channel")
+                }
+            }
+        });
+    }
+
+    /// After a start: what was deferred or in flight when the last run ended has its deadlines again.
+    pub(crate) fn redeliver(&self) {
+        for topic in self.topics() {
+            for channel in topic.channels().iter() {
+                channel.expire();
+            }
+        }
+    }
+
+    /// Tells when topics or channels come or go.
+    pub(crate) fn watch_changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Has the end begun?
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.context.shutdown.is_triggered()
+    }
+
+    /// Write down everything that is only in memory; the last thing a broker does.
+    pub(crate) fn close(&self) {
+        for topic in self.topics() {
+            if let Err(error) = topic.close() {
+                tracing::error!(topic = %topic.name, %error, "cannot close a topic cleanly; its next start recovers it");
+            }
+        }
+    }
+
+    fn remove(&self, name: &TopicName) -> bool {
+        let removed = self.topics.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        let Some(topic) = removed else { return false };
+        topic.delete();
+        self.changed();
+        tracing::info!(topic = %name, "deleted topic");
+        true
+    }
+
+    async fn make_topic(self: &Arc<Self>, name: &TopicName) -> Result<Arc<Topic>, OpenError> {
+        let channels = self.lookups.channels_of(name).await;
+        let topic = self.open_on_disk(name).map_err(|error| {
+            tracing::error!(topic = %name, %error, "cannot make a topic");
+            self.context.health.failed(error.to_string());
+            OpenError::Storage(error)
+        })?;
+        topic.create_channels(&channels)?;
+        tracing::info!(topic = %name, channels = channels.len(), "new topic");
+        self.add(Arc::clone(&topic));
+        self.changed();
+        Ok(topic)
+    }
+
+    /// A topic from its directory, which is begun if it is missing.
+    fn open_on_disk(&self, name: &TopicName) -> Result<Arc<Topic>, StorageError> {
+        if name.is_ephemeral() {
+            return Ok(Topic::in_memory(name.clone(), Arc::clone(&self.context)));
+        }
+        let dir = self.dir.create(name.as_str())?;
+        Topic::open(name.clone(), Arc::clone(&self.context), Arc::clone(&self.disk), &dir)
+    }
+
+    fn add(&self, topic: Arc<Topic>) {
+        self.topics.write().unwrap_or_else(PoisonError::into_inner).insert(topic.name.clone(), topic);
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// The lock to hold while a topic of that name is made or deleted. Locks nobody holds are let go here.
+    fn turn(&self, name: &TopicName) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry(name.clone()).or_default())
+    }
+}

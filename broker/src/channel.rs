@@ -1,0 +1,348 @@
+//! A channel at work: a lock around the rules of `queue::Channel`, the chunks of the log it has at hand, the
+//! outlet through which the rules fetch and deliver, and its alarm.
+//! Lock order: a topic's journal, then a channel, then the topic's log, then an outbox.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use protocol::ChannelName;
+use queue::{
+    ConsumerId, Deadlines, Dispatched, Fetched, InFlightError, Left, Now, Outlet, Position, Progress, Room,
+    Subscription,
+};
+use storage::{Chunk, Read};
+
+use crate::context::Context;
+use crate::outbox::Outbox;
+use crate::record;
+use crate::topic::Topic;
+
+/// A deferral is judged by the wall clock, which may be set: look again at least this often.
+const WALL_CHECK: Duration = Duration::from_secs(5);
+
+/// Bytes read from disk at a time: enough to feed a consumer for a turn, one quick read.
+const READ_BYTES: usize = 256 * 1024;
+
+/// Turns one dispatch takes before it lets its thread serve others.
+const TURNS_MAX: usize = 4;
+
+/// A channel of a topic.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    /// Its name.
+    pub name: ChannelName,
+    /// Its number in the topic's journal; none for an ephemeral channel, which is not kept.
+    pub cursor: Option<u32>,
+    /// The topic, unless it is gone.
+    pub topic: Weak<Topic>,
+    state: Mutex<ChannelState>,
+    is_deleted: AtomicBool,
+    /// The earliest alarm that is set, in ns of the monotonic clock.
+    armed: AtomicU64,
+}
+
+/// What the lock guards.
+#[derive(Debug)]
+pub(crate) struct ChannelState {
+    /// The rules.
+    pub queue: queue::Channel<Arc<Outbox>>,
+    loaded: Loaded,
+}
+
+/// Why nobody can subscribe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SubscribeError {
+    /// The channel is being deleted: look it up again.
+    Exiting,
+    /// It has as many consumers as it may have.
+    LimitReached(usize),
+}
+
+impl Channel {
+    /// A channel that works by `queue`.
+    pub(crate) fn new(
+        name: ChannelName,
+        cursor: Option<u32>,
+        topic: Weak<Topic>,
+        queue: queue::Channel<Arc<Outbox>>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            cursor,
+            topic,
+            state: Mutex::new(ChannelState { queue, loaded: Loaded::default() }),
+            is_deleted: AtomicBool::new(false),
+            armed: AtomicU64::new(u64::MAX),
+        })
+    }
+
+    /// More of the topic's log may be delivered.
+    pub(crate) fn extend(&self, visible: Position) {
+        self.lock().queue.extend(visible);
+    }
+
+    /// Hand out what can be handed out, reading from disk where the tail cache no longer reaches. True:
+    /// there is more to do than one turn may take.
+    pub(crate) fn dispatch(self: &Arc<Self>, now: Now) -> bool {
+        let Some(topic) = self.topic.upgrade() else { return false };
+        let mut loaded_at = None;
+        for _ in 0..TURNS_MAX {
+            match self.dispatch_loaded(&topic, now) {
+                Dispatched::Idle => return false,
+                Dispatched::Budget => {}
+                // What was just read and is missing still will not come by reading it again.
+                Dispatched::Missing { offset } if loaded_at == Some(offset) => {
+                    tracing::error!(topic = %topic.name, channel = %self.name, offset, "a record cannot be read");
+                    return false;
+                }
+                Dispatched::Missing { offset } => {
+                    loaded_at = Some(offset);
+                    if !self.load(&topic, offset) {
+                        return false;
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// Timeouts and deferrals that are due; called by the timers.
+    pub(crate) fn expire(self: &Arc<Self>) {
+        self.armed.store(u64::MAX, Ordering::Release);
+        let Some(topic) = self.topic.upgrade() else { return };
+        let now = topic.context.clock.now();
+        let expired = self.lock().queue.expire(now);
+        if expired.timed_out > 0 {
+            // The attempts must be in the journal before the message goes out again.
+            topic.save_progress();
+        }
+        while self.dispatch(now) {}
+        self.arm(&topic.context, self.lock().queue.next_deadline(), now);
+    }
+
+    /// Give a connection the right to this channel's messages.
+    pub(crate) fn subscribe(&self, outbox: &Arc<Outbox>, asked: Subscription) -> Result<(), SubscribeError> {
+        let mut state = self.lock();
+        if self.is_deleted() {
+            return Err(SubscribeError::Exiting);
+        }
+        state.queue.subscribe(outbox.id, Arc::clone(outbox), asked).map_err(|error| match error {
+            queue::SubscribeError::LimitReached(limit) => SubscribeError::LimitReached(limit),
+            // A session subscribes once; its number is its own.
+            queue::SubscribeError::Duplicate(_) => SubscribeError::Exiting,
+        })
+    }
+
+    /// A consumer's connection ended. nsqd leaves its messages in flight until they time out; here they
+    /// are ready again at once.
+    pub(crate) fn unsubscribe(&self, id: ConsumerId) -> Option<Left> {
+        self.lock().queue.unsubscribe(id)
+    }
+
+    /// RDY.
+    pub(crate) fn ready(&self, id: ConsumerId, count: u64) {
+        self.lock().queue.set_ready(id, count);
+    }
+
+    /// CLS.
+    pub(crate) fn close(&self, id: ConsumerId) {
+        self.lock().queue.close(id);
+    }
+
+    /// FIN.
+    pub(crate) fn finish(&self, id: ConsumerId, seq: u64) -> Result<(), InFlightError> {
+        self.lock().queue.finish(id, seq)
+    }
+
+    /// REQ.
+    pub(crate) fn requeue(
+        self: &Arc<Self>,
+        id: ConsumerId,
+        seq: u64,
+        delay: Duration,
+        now: Now,
+    ) -> Result<(), InFlightError> {
+        self.lock().queue.requeue(id, seq, delay, now)
+    }
+
+    /// TOUCH.
+    pub(crate) fn touch(&self, id: ConsumerId, seq: u64, now: Now) -> Result<(), InFlightError> {
+        self.lock().queue.touch(id, seq, now.instant)
+    }
+
+    /// Stop delivering, or go on.
+    pub(crate) fn set_paused(&self, is_paused: bool) {
+        let mut state = self.lock();
+        if is_paused { state.queue.pause() } else { state.queue.unpause() }
+    }
+
+    /// Messages the topic threw away before this channel read them.
+    pub(crate) fn skip(&self, from: Position, to: Position) {
+        self.lock().queue.skip(from, to);
+    }
+
+    /// What the journal does not know yet; none when nothing happened.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        let mut state = self.lock();
+        state.queue.has_progress().then(|| state.queue.progress())
+    }
+
+    /// Where the log may begin, for all this channel cares.
+    pub(crate) fn floor_offset(&self) -> u64 {
+        self.lock().queue.floor().1
+    }
+
+    /// Refuse new consumers and close the connections of the present ones.
+    pub(crate) fn delete(&self) {
+        let state = self.lock();
+        self.is_deleted.store(true, Ordering::Release);
+        for (_, outbox, _) in state.queue.consumers() {
+            outbox.close();
+        }
+    }
+
+    /// Refuse new consumers if there are none now; false if there are.
+    pub(crate) fn delete_if_unused(&self) -> bool {
+        let state = self.lock();
+        let is_unused = state.queue.consumer_count() == 0;
+        if is_unused {
+            self.is_deleted.store(true, Ordering::Release);
+        }
+        is_unused
+    }
+
+    /// Is it being deleted?
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.is_deleted.load(Ordering::Acquire)
+    }
+
+    /// Look at the state, for statistics.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ChannelState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn dispatch_loaded(self: &Arc<Self>, topic: &Arc<Topic>, now: Now) -> Dispatched {
+        let mut state = self.lock();
+        let ChannelState { queue, loaded } = &mut *state;
+        let result = queue.dispatch(now, &mut Delivery { topic, loaded, fetched: u64::MAX });
+        if matches!(result, Dispatched::Idle) && queue.depth() == 0 {
+            loaded.clear();
+        }
+        let deadlines = queue.next_deadline();
+        let has_progress = queue.has_progress();
+        drop(state);
+        self.arm(&topic.context, deadlines, now);
+        // A channel that is not kept has nothing to save, but what it has passed can be let go.
+        if has_progress || self.cursor.is_none() {
+            topic.note_progress();
+        }
+        result
+    }
+
+    /// Read from disk without holding the lock. False: it cannot be read now.
+    fn load(&self, topic: &Topic, offset: u64) -> bool {
+        let read = match topic.disk_reader(offset) {
+            None => return false,
+            Some(reader) => reader.read(READ_BYTES),
+        };
+        match read {
+            Ok(chunk) => {
+                self.lock().loaded.keep(chunk);
+                true
+            }
+            Err(error) => {
+                tracing::error!(topic = %topic.name, channel = %self.name, %error, "cannot read the backlog");
+                topic.context.fail_stop(&error);
+                false
+            }
+        }
+    }
+
+    /// Set the alarm, if it must ring earlier than the one that is set.
+    fn arm(self: &Arc<Self>, context: &Context, deadlines: Deadlines, now: Now) {
+        let deferred = deadlines.deferred.map(|due| {
+            let wait = Duration::from_nanos(u64::try_from(due.0.saturating_sub(now.wall.0)).unwrap_or(0));
+            queue::Instant(now.instant.0 + u64::try_from(wait.min(WALL_CHECK).as_nanos()).unwrap_or(0))
+        });
+        let Some(at) = deadlines.in_flight.into_iter().chain(deferred).min() else { return };
+        if self.armed.fetch_min(at.0, Ordering::AcqRel) > at.0 {
+            context.timers.arm(at, Arc::downgrade(self));
+        }
+    }
+}
+
+/// What a channel has read of its topic's log: around its cursor, and around a message it delivers again.
+#[derive(Debug, Default)]
+struct Loaded {
+    ahead: Option<Chunk>,
+    behind: Option<Chunk>,
+}
+
+impl Loaded {
+    /// Keep a chunk; it takes the place of the one on its side of the cursor.
+    fn keep(&mut self, chunk: Chunk) {
+        let is_ahead = self.ahead.as_ref().is_none_or(|ahead| chunk.start() >= ahead.start());
+        *(if is_ahead { &mut self.ahead } else { &mut self.behind }) = Some(chunk);
+    }
+
+    /// Nothing is left to deliver: do not hold memory for an idle channel.
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn chunk_with(&self, offset: u64) -> Option<&Chunk> {
+        [&self.ahead, &self.behind].into_iter().flatten().find(|chunk| chunk.contains(offset))
+    }
+}
+
+/// Delivers one channel's messages for the length of one dispatch.
+#[derive(Debug)]
+struct Delivery<'a> {
+    /// The topic whose log is read.
+    pub topic: &'a Topic,
+    /// What the channel has at hand of it.
+    pub loaded: &'a mut Loaded,
+    /// Where the message last fetched lies.
+    pub fetched: u64,
+}
+
+impl Outlet<Arc<Outbox>> for Delivery<'_> {
+    fn fetch(&mut self, offset: u64) -> Fetched {
+        self.fetched = offset;
+        if let Some(found) = self.loaded.chunk_with(offset).and_then(|chunk| look(chunk, offset)) {
+            return found;
+        }
+        let Some(chunk) = self.topic.cached(offset) else { return Fetched::Missing };
+        let found = look(&chunk, offset);
+        self.loaded.keep(chunk);
+        found.unwrap_or(Fetched::Missing)
+    }
+
+    fn deliver(&mut self, to: &Arc<Outbox>, _seq: u64, attempts: u16) -> Room {
+        let stored =
+            self.loaded.chunk_with(self.fetched).and_then(|chunk| match chunk.record_at(self.fetched) {
+                Read::Record(record) => record::read(record.payload),
+                _ => None,
+            });
+        // A record that was fetched is there; were it not, the message would time out and come again.
+        let Some(stored) = stored else { return Room::Full };
+        if to.deliver(stored.frame, attempts) { Room::Left } else { Room::Full }
+    }
+
+    fn has_room(&mut self, to: &Arc<Outbox>) -> bool {
+        to.has_room()
+    }
+}
+
+/// What lies at `offset` of a chunk; none if the chunk does not hold it whole.
+fn look(chunk: &Chunk, offset: u64) -> Option<Fetched> {
+    match chunk.record_at(offset) {
+        Read::Record(found) => Some(match record::read(found.payload) {
+            Some(stored) => Fetched::Message { seq: found.seq, next: found.next, due: stored.due },
+            None => Fetched::Lost { next: found.next, messages: 1 },
+        }),
+        Read::Outside => None,
+        Read::Damaged { next } => Some(Fetched::Lost { next: next.unwrap_or(chunk.end()), messages: 1 }),
+    }
+}

@@ -1,0 +1,87 @@
+//! What every topic and channel of one broker shares: the clock, the limits, the way to the timers and to
+//! the journal writer, and the health that `/ping` shows.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use daemon::shutdown::Shutdown;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::clock::Clock;
+use crate::record::Node;
+use crate::timers::Timers;
+use crate::topic::Topic;
+
+/// Limits on topics and channels, from the options.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    /// Consumers a channel may have on this broker; 0 means any number.
+    pub channel_consumers_max: usize,
+    /// How long a message may be in flight when its client does not say.
+    pub msg_timeout: Duration,
+    /// The furthest TOUCH can move a deadline from the delivery.
+    pub msg_timeout_max: Duration,
+    /// Messages an ephemeral topic or channel holds before it drops new ones.
+    pub ephemeral_depth_max: u64,
+    /// Messages a depth counts as held in memory before `backend_depth` rises.
+    pub mem_queue_size: u64,
+}
+
+/// Shared by all topics and channels.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The only clock.
+    pub clock: Clock,
+    /// Who numbers the messages.
+    pub node: Node,
+    /// Limits from the options.
+    pub rules: Rules,
+    /// How each topic's log is kept.
+    pub log: storage::LogOptions,
+    /// Wakes channels at their deadlines.
+    pub timers: Timers,
+    /// Where `/ping` looks.
+    pub health: Health,
+    /// Ends the process when the disk can no longer be trusted.
+    pub shutdown: Shutdown,
+    /// Topics whose channels have progress that is not in their journal yet.
+    pub unsaved: UnboundedSender<Arc<Topic>>,
+}
+
+/// The last error of the disk, until a write succeeds again.
+#[derive(Debug, Default)]
+pub(crate) struct Health(Mutex<Option<String>>);
+
+impl Health {
+    /// A write failed for this reason.
+    pub(crate) fn failed(&self, why: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
+    /// A write succeeded.
+    pub(crate) fn recovered(&self) {
+        let mut error = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if error.is_some() {
+            *error = None;
+        }
+    }
+
+    /// Why the broker is not healthy, if it is not.
+    pub(crate) fn error(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// nsqd: `OK`, or `NOK - ` and the error.
+    pub(crate) fn text(&self) -> String {
+        self.error().map_or_else(|| "OK".to_owned(), |why| format!("NOK - {why}"))
+    }
+}
+
+impl Context {
+    /// The disk failed in a way that makes what follows unsafe: refuse, say so, and end the process. A
+    /// restart reads what the disk really holds.
+    pub(crate) fn fail_stop(&self, error: &storage::StorageError) {
+        self.health.failed(error.to_string());
+        self.shutdown.fail(format!("{error}; nsqd stops, a restart recovers what is on disk"));
+    }
+}

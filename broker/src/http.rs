@@ -1,0 +1,120 @@
+//! The HTTP API of nsqd: the route table, `/ping` and `/info`. Handlers are in `http/`, by concern.
+
+mod manage;
+mod publish;
+mod stats;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+use daemon::http::{error, json, plain, pong};
+use protocol::{ChannelName, TopicName};
+use serde::Serialize;
+
+use crate::broker::Broker;
+
+/// What handlers are given.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    broker: Arc<Broker>,
+    addresses: Addresses,
+}
+
+/// Where the broker really listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// For clients.
+    pub tcp: SocketAddr,
+    /// For HTTP, if it is on.
+    pub http: Option<SocketAddr>,
+}
+
+/// All routes.
+pub(crate) fn router(broker: Arc<Broker>, addresses: Addresses) -> Router {
+    let routes = Router::new()
+        .route("/ping", get(ping))
+        .route("/info", get(info))
+        .route("/stats", get(stats::stats))
+        .route("/pub", post(publish::publish))
+        .route("/mpub", post(publish::multi_publish))
+        .route("/topic/create", post(manage::create_topic))
+        .route("/topic/delete", post(manage::delete_topic))
+        .route("/topic/empty", post(manage::empty_topic))
+        .route("/topic/pause", post(manage::pause_topic))
+        .route("/topic/unpause", post(manage::unpause_topic))
+        .route("/channel/create", post(manage::create_channel))
+        .route("/channel/delete", post(manage::delete_channel))
+        .route("/channel/empty", post(manage::empty_channel))
+        .route("/channel/pause", post(manage::pause_channel))
+        .route("/channel/unpause", post(manage::unpause_channel))
+        // Bodies have limits of their own, with NSQ's codes.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(Api { broker, addresses });
+    daemon::http::finish(routes)
+}
+
+/// nsqd: 500 and the reason while the disk refuses writes.
+async fn ping(State(api): State<Api>) -> Response {
+    match api.broker.context.health.error() {
+        None => pong(),
+        Some(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, api.broker.context.health.text()),
+    }
+}
+
+/// Durations in nanoseconds; the ports are those really listened on, -1 where there is none.
+#[derive(Debug, Serialize)]
+struct Info<'a> {
+    version: &'a str,
+    broadcast_address: &'a str,
+    hostname: String,
+    http_port: i32,
+    tcp_port: i32,
+    start_time: u64,
+    max_heartbeat_interval: u64,
+    max_output_buffer_size: u64,
+    max_output_buffer_timeout: u64,
+    max_deflate_level: u8,
+    topology_zone: &'a str,
+    topology_region: &'a str,
+}
+
+async fn info(State(api): State<Api>) -> Response {
+    let options = &api.broker.options;
+    let nanos = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    json(&Info {
+        version: daemon::version::VERSION,
+        broadcast_address: &options.broadcast_address,
+        hostname: daemon::host::hostname(),
+        http_port: api.addresses.http.map_or(-1, |address| i32::from(address.port())),
+        tcp_port: i32::from(api.addresses.tcp.port()),
+        start_time: api.broker.context.clock.start_seconds(),
+        max_heartbeat_interval: nanos(options.max_heartbeat_interval),
+        max_output_buffer_size: options.max_output_buffer_size,
+        max_output_buffer_timeout: nanos(options.max_output_buffer_timeout),
+        max_deflate_level: options.max_deflate_level,
+        topology_zone: &options.topology_zone,
+        topology_region: &options.topology_region,
+    })
+}
+
+fn bad_request(code: &str) -> Response {
+    error(StatusCode::BAD_REQUEST, code)
+}
+
+fn not_found(code: &str) -> Response {
+    error(StatusCode::NOT_FOUND, code)
+}
+
+/// nsqd: publish and topic endpoints say INVALID_TOPIC where channel endpoints say INVALID_ARG_TOPIC.
+fn topic_name(name: &str, code: &str) -> Result<TopicName, Response> {
+    TopicName::new(name).map_err(|_| bad_request(code))
+}
+
+fn channel_name(name: &str) -> Result<ChannelName, Response> {
+    ChannelName::new(name).map_err(|_| bad_request("INVALID_ARG_CHANNEL"))
+}

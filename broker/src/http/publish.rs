@@ -1,0 +1,186 @@
+//! `/pub` and `/mpub`. The order of checks is nsqd's: size, body, topic, which is made here, then `defer`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use bytes::{Buf as _, Bytes};
+use daemon::http::{Args, error, ok_text};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use queue::WallTime;
+
+use super::{Api, bad_request, topic_name};
+use crate::topic::Topic;
+
+/// The count of a binary `/mpub`, and the length before each of its messages.
+const LENGTH_BYTES: usize = 4;
+
+pub(super) async fn publish(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    args: Args,
+    body: Body,
+) -> Result<Response, Response> {
+    let body = read_body(&headers, body, api.broker.options.max_msg_size, "MSG_TOO_BIG").await?;
+    if body.is_empty() {
+        return Err(bad_request("MSG_EMPTY"));
+    }
+    let topic = open_topic(&api, &args).await?;
+    let due = due(&api, &args)?;
+    store(&topic, &[body], due)
+}
+
+pub(super) async fn multi_publish(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    args: Args,
+    body: Body,
+) -> Result<Response, Response> {
+    let options = &api.broker.options;
+    if announced(&headers) > options.max_body_size as u64 {
+        return Err(too_big("BODY_TOO_BIG"));
+    }
+    let topic = open_topic(&api, &args).await?;
+    let due = due(&api, &args)?;
+    let body = read_body(&headers, body, options.max_body_size, "BODY_TOO_BIG").await?;
+    let messages = if is_binary(&args) {
+        split_binary(body, options.max_msg_size, options.max_body_size)?
+    } else {
+        split_lines(&body, options.max_msg_size)?
+    };
+    store(&topic, &messages, due)
+}
+
+/// Append, commit and hand out, all on this thread: HTTP publishers are not on a shard.
+fn store(topic: &Arc<Topic>, messages: &[Bytes], due: Option<WallTime>) -> Result<Response, Response> {
+    if messages.is_empty() {
+        return Ok(ok_text());
+    }
+    let exiting = || error(StatusCode::SERVICE_UNAVAILABLE, "EXITING");
+    let now = topic.context.clock.now();
+    let receipt = topic.append(messages.iter().map(|message| &**message), due, now).map_err(|_| exiting())?;
+    topic.commit(now);
+    match receipt.outcome() {
+        Some(Ok(())) => Ok(ok_text()),
+        _ => Err(exiting()),
+    }
+}
+
+async fn open_topic(api: &Api, args: &Args) -> Result<Arc<Topic>, Response> {
+    let name = topic_name(args.required("topic")?, "INVALID_TOPIC")?;
+    api.broker.open_topic(&name).await.map_err(|_| error(StatusCode::SERVICE_UNAVAILABLE, "EXITING"))
+}
+
+/// `defer` is milliseconds, 0 to the longest DPUB may ask for.
+fn due(api: &Api, args: &Args) -> Result<Option<WallTime>, Response> {
+    let Some(defer) = args.optional("defer") else { return Ok(None) };
+    let delay = defer.parse().ok().map(Duration::from_millis);
+    let delay = delay
+        .filter(|delay| *delay <= api.broker.options.max_defer_timeout)
+        .ok_or_else(|| bad_request("INVALID_DEFER"))?;
+    let wall = api.broker.context.clock.wall_ns();
+    let due = wall.saturating_add(i64::try_from(delay.as_nanos()).unwrap_or(i64::MAX));
+    Ok((!delay.is_zero()).then_some(WallTime(due)))
+}
+
+/// nsqd: a body that announces too much is refused unread; one that turns out too long is refused then.
+async fn read_body(headers: &HeaderMap, body: Body, max: usize, code: &str) -> Result<Bytes, Response> {
+    if announced(headers) > max as u64 {
+        return Err(too_big(code));
+    }
+    match Limited::new(body, max).collect().await {
+        Ok(whole) => Ok(whole.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_big(code)),
+        Err(_) => Err(error(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR")),
+    }
+}
+
+fn announced(headers: &HeaderMap) -> u64 {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    length.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn too_big(code: &str) -> Response {
+    error(StatusCode::PAYLOAD_TOO_LARGE, code)
+}
+
+/// nsqd: false and 0 mean text; anything else, nonsense included, means binary.
+fn is_binary(args: &Args) -> bool {
+    args.optional("binary").is_some_and(|value| !matches!(value, "false" | "0"))
+}
+
+/// nsqd: empty lines are skipped, a lone carriage return is a message.
+fn split_lines(body: &Bytes, max: usize) -> Result<Vec<Bytes>, Response> {
+    let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines
+        .map(|line| if line.len() > max { Err(too_big("MSG_TOO_BIG")) } else { Ok(body.slice_ref(line)) })
+        .collect()
+}
+
+/// `[u32 count]([u32 length][bytes])*`; nsqd: junk behind the last message is ignored, and every error is 413.
+fn split_binary(mut body: Bytes, max: usize, body_max: usize) -> Result<Vec<Bytes>, Response> {
+    let count = body.try_get_i32().map_err(|_| too_big("BAD_BODY"))?;
+    let count_max = body_max.saturating_sub(LENGTH_BYTES) / (LENGTH_BYTES + 1);
+    let count = usize::try_from(count).ok().filter(|count| (1..=count_max).contains(count));
+    // The count is only believed as far as there are bytes for it.
+    let mut messages = Vec::new();
+    for _ in 0..count.ok_or_else(|| too_big("BAD_BODY"))? {
+        let length = body.try_get_i32().map_err(|_| too_big("BAD_MESSAGE"))?;
+        let length = usize::try_from(length).ok().filter(|length| (1..=max).contains(length));
+        let length = length.filter(|length| *length <= body.len()).ok_or_else(|| too_big("BAD_MESSAGE"))?;
+        messages.push(body.split_to(length));
+    }
+    Ok(messages)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::*;
+
+    fn binary(parts: &[&[u8]]) -> Bytes {
+        let mut body = BytesMut::new();
+        body.extend_from_slice(&u32::try_from(parts.len()).unwrap().to_be_bytes());
+        for part in parts {
+            body.extend_from_slice(&u32::try_from(part.len()).unwrap().to_be_bytes());
+            body.extend_from_slice(part);
+        }
+        body.freeze()
+    }
+
+    #[test]
+    fn lines_become_messages_and_empty_ones_are_skipped() {
+        let body = Bytes::from_static(b"a\n\nbb\n\r\n");
+        assert_eq!(split_lines(&body, 2).unwrap(), ["a", "bb", "\r"]);
+        assert_eq!(split_lines(&body, 1).unwrap_err().status(), 413);
+    }
+
+    #[test]
+    fn a_binary_body_is_split_by_its_lengths_and_junk_behind_it_is_ignored() {
+        let mut body = BytesMut::from(&binary(&[b"a", b"bb"])[..]);
+        body.extend_from_slice(b"junk");
+        assert_eq!(split_binary(body.freeze(), 2, 100).unwrap(), ["a", "bb"]);
+    }
+
+    #[test]
+    fn a_binary_body_with_a_wrong_count_or_length_is_refused() {
+        for body in [
+            &b""[..],
+            b"\0\0\0\0",
+            b"\xff\xff\xff\xff",
+            b"\x7f\xff\xff\xff",
+            b"\0\0\0\x01\0\0\0\0",
+            b"\0\0\0\x01\0\0\0\x09abc",
+        ] {
+            assert_eq!(
+                split_binary(Bytes::from_static(body), 10, 100).unwrap_err().status(),
+                413,
+                "{body:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! nsqd. Start reading at `session.rs`, where a connection's commands come in, or at `topic.rs`, where its
+//! messages go; `shard.rs` explains how connections share a thread. The rules of topics and channels are in
+//! crate `queue`, the files in crate `storage`; this crate is the only one that knows both.
+
+mod broker;
+mod channel;
+mod client;
+mod clients;
+mod clock;
+mod context;
+mod http;
+mod journals;
+mod listener;
+mod lookup;
+mod options;
+mod outbox;
+mod receipt;
+mod record;
+mod serve;
+mod session;
+mod shard;
+mod stats;
+mod timers;
+mod topic;
+
+pub use http::Addresses;
+pub use options::{Options, TABLE};
+pub use serve::{ServeError, main_with_args, serve};

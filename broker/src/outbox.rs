@@ -1,0 +1,119 @@
+//! What waits to be sent to one connection, and who the connection is. Any thread may put messages in;
+//! only the connection's own shard takes them out and sends them.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use queue::ConsumerId;
+
+use crate::client::Client;
+use crate::shard::ShardSignal;
+
+/// Message bytes that may wait for one connection; with more its consumer is offered nothing new.
+/// One turn's worth for a socket: larger buffers gained nothing and cost memory per slow consumer.
+pub(crate) const OUTBOX_BYTES_MAX: usize = 64 * 1024;
+
+/// The way to a connection.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    /// Number of the connection, unique while the broker runs; also its number as a consumer.
+    pub id: ConsumerId,
+    /// Who is at the other end, as far as it told us.
+    pub client: Client,
+    waiting: Mutex<Waiting>,
+    is_enlisted: AtomicBool,
+    is_closed: AtomicBool,
+    shard: Arc<ShardSignal>,
+}
+
+/// Bytes on their way out.
+#[derive(Debug, Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    /// A delivery was turned away for want of room: look at the channel again after sending.
+    is_starved: bool,
+}
+
+impl Outbox {
+    /// The outbox of a new connection that is served by `shard`.
+    pub(crate) fn new(id: ConsumerId, peer: SocketAddr, since: i64, shard: Arc<ShardSignal>) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            client: Client::new(peer, since),
+            waiting: Mutex::default(),
+            is_enlisted: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+            shard,
+        })
+    }
+
+    /// Put bytes in and have the shard send them in its next tick.
+    pub(crate) fn put(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.lock().bytes);
+        self.enlist();
+    }
+
+    /// Put a message in; false when nothing more should be offered now.
+    pub(crate) fn deliver(&self, frame: &[u8], attempts: u16) -> bool {
+        let mut waiting = self.lock();
+        let start = waiting.bytes.len();
+        waiting.bytes.extend_from_slice(frame);
+        if let Some(copy) = waiting.bytes.get_mut(start..) {
+            protocol::patch_attempts(copy, attempts);
+        }
+        let has_room = waiting.bytes.len() < OUTBOX_BYTES_MAX;
+        waiting.is_starved |= !has_room;
+        drop(waiting);
+        self.enlist();
+        has_room
+    }
+
+    /// May a message be put in now? If not, the channel is looked at again after the next send.
+    pub(crate) fn has_room(&self) -> bool {
+        let mut waiting = self.lock();
+        let has_room = waiting.bytes.len() < OUTBOX_BYTES_MAX;
+        waiting.is_starved |= !has_room;
+        has_room && !self.is_closed()
+    }
+
+    /// Take what waits, leaving `empty` in its place. True beside it: a delivery was turned away.
+    pub(crate) fn take(&self, empty: Vec<u8>) -> (Vec<u8>, bool) {
+        let mut waiting = self.lock();
+        let is_starved = std::mem::take(&mut waiting.is_starved);
+        (std::mem::replace(&mut waiting.bytes, empty), is_starved)
+    }
+
+    /// Bytes that wait to be sent.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.lock().bytes.len()
+    }
+
+    /// Have the shard close the connection.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.enlist();
+    }
+
+    /// Was the connection told to close?
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Put the connection on its shard's list for the next tick.
+    pub(crate) fn enlist(&self) {
+        if !self.is_enlisted.swap(true, Ordering::AcqRel) {
+            self.shard.enlist(self.id);
+        }
+    }
+
+    /// The shard has taken the connection off its list. Called before the bytes are taken, so that
+    /// bytes put in meanwhile enlist it again.
+    pub(crate) fn delist(&self) {
+        self.is_enlisted.store(false, Ordering::Release);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,236 @@
+//! From options to a running nsqd and back to nothing: lock the data, recover it, listen, serve until told
+//! to stop, write down what is left.
+
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use daemon::listen::{ListenError, bind};
+use daemon::options::{Parsed, parse};
+use daemon::shutdown::{Shutdown, on_signals};
+use protocol::lookup::PeerInfo;
+use storage::DataDir;
+use storage::DirLock;
+use storage::LogOptions;
+use storage::StorageError;
+use storage::{Disk, RealDisk};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use crate::broker::Broker;
+use crate::clock::Clock;
+use crate::context::{Context, Health, Rules};
+use crate::http::{Addresses, router};
+use crate::options::{Options, TABLE};
+use crate::record::{Node, RECORD_OVERHEAD};
+use crate::shard::ShardHandle;
+use crate::timers::Timers;
+use crate::topic::Topic;
+use crate::{journals, listener, lookup};
+
+/// What `--help` begins with.
+const ABOUT: &str = "nsqd receives, queues and delivers messages: NSQ's daemon, with every message on disk before it is acknowledged";
+
+/// Bytes of a topic's newest messages that stay in memory after they are written, for consumers that keep up.
+const CACHE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Threads for HTTP, other daemons and files; clients are served by the shards.
+const CONTROL_THREADS: usize = 2;
+
+/// Why nsqd could not start, or stopped by itself.
+#[derive(Debug)]
+pub enum ServeError {
+    /// The data cannot be used.
+    Storage(StorageError),
+    /// An address cannot be listened on.
+    Listen(ListenError),
+    /// Threads or the event loop could not be had.
+    Start(io::Error),
+    /// Something failed while running.
+    Failed(String),
+}
+
+impl std::fmt::Display for ServeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Storage(error) => error.fmt(f),
+            Self::Listen(error) => error.fmt(f),
+            Self::Start(error) => write!(f, "cannot start a thread: {error}"),
+            Self::Failed(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+impl From<ListenError> for ServeError {
+    fn from(error: ListenError) -> Self {
+        Self::Listen(error)
+    }
+}
+
+impl From<StorageError> for ServeError {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+/// nsqd with a command line, `args[0]` being its own name; returns when it has stopped.
+#[allow(clippy::print_stdout, reason = "--help and --version are answers, not logs")]
+pub fn main_with_args(args: Vec<String>) -> ExitCode {
+    let values = match parse("nsqd", ABOUT, TABLE, args.into_iter().skip(1)) {
+        Ok(Parsed::Run(values)) => values,
+        Ok(Parsed::Exit { code, text }) => {
+            println!("{text}");
+            return ExitCode::from(u8::try_from(code).unwrap_or(1));
+        }
+        Err(error) => return refuse(&error.to_string()),
+    };
+    let options = match Options::from_values(&values) {
+        Ok(options) => options,
+        Err(error) => return refuse(&error),
+    };
+    if let Err(error) = daemon::telemetry::init(&options.log_prefix, &options.log_level) {
+        return refuse(&error.to_string());
+    }
+    let outcome = Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .enable_all()
+        .build()
+        .map_err(ServeError::Start)
+        .and_then(|runtime| runtime.block_on(run(options)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            daemon::telemetry::fatal(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<(), ServeError> {
+    let shutdown = Shutdown::new();
+    on_signals(&shutdown).map_err(ServeError::Start)?;
+    serve(options, shutdown, |_| {}).await
+}
+
+/// Run a broker until `shutdown` is triggered. `started` is told where it listens, once it does.
+///
+/// # Errors
+/// It could not start, and nothing was changed; or it failed while running.
+pub async fn serve(
+    options: Options,
+    shutdown: Shutdown,
+    started: impl FnOnce(Addresses),
+) -> Result<(), ServeError> {
+    tracing::info!("{}", daemon::version::version_line("nsqd"));
+    let path = Path::new(&options.data_path).to_owned();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let _lock = DirLock::acquire(&path)?;
+    let dir = DataDir::open(Arc::clone(&disk), &path)?;
+    let tcp = bind(&options.tcp_address, "tcp-address").await?;
+    let http = match options.http_address.as_str() {
+        "" => None,
+        address => Some(bind(address, "http-address").await?),
+    };
+    let addresses = Addresses {
+        tcp: tcp.local_addr().map_err(ServeError::Start)?,
+        http: http.as_ref().and_then(|listener| listener.local_addr().ok()),
+    };
+    let (context, unsaved) = context(&options, &shutdown);
+    let broker = Broker::open(options, Arc::clone(&context), Handle::current(), disk, dir)?;
+    let saving = tokio::spawn(journals::save_for_ever(unsaved, shutdown.clone()));
+    let waking = tokio::spawn(async move { context.timers.run(context.clock).await });
+    broker.redeliver();
+    let (shards, threads) = start_shards(&broker).map_err(ServeError::Start)?;
+    tracing::info!("TCP: listening on {}", addresses.tcp);
+    tokio::spawn(listener::accept(Arc::clone(&broker), tcp, shards));
+    lookup::start(&broker, &who_we_are(&broker.options, addresses));
+    started(addresses);
+    match http {
+        Some(listener) => {
+            tracing::info!("HTTP: listening on {}", listener.local_addr().map_err(ServeError::Start)?);
+            let router = router(Arc::clone(&broker), addresses);
+            daemon::http::serve(listener, router, shutdown.clone()).await.map_err(ServeError::Start)?;
+        }
+        None => shutdown.wait().await,
+    }
+    stop(&broker, threads).await;
+    saving.abort();
+    waking.abort();
+    match shutdown.failure() {
+        Some(why) => Err(ServeError::Failed(why)),
+        None => Ok(()),
+    }
+}
+
+fn context(options: &Options, shutdown: &Shutdown) -> (Arc<Context>, UnboundedReceiver<Arc<Topic>>) {
+    let (unsaved, receiver) = unbounded_channel();
+    let context = Context {
+        clock: Clock::start(),
+        node: Node::new(options.node_id),
+        rules: Rules {
+            channel_consumers_max: options.max_channel_consumers,
+            msg_timeout: options.msg_timeout,
+            msg_timeout_max: options.max_msg_timeout,
+            ephemeral_depth_max: options.mem_queue_size,
+            mem_queue_size: options.mem_queue_size,
+        },
+        log: LogOptions {
+            segment_bytes: options.max_bytes_per_file,
+            cache_bytes: CACHE_BYTES,
+            record_bytes_max: options.max_msg_size + RECORD_OVERHEAD,
+        },
+        timers: Timers::default(),
+        health: Health::default(),
+        shutdown: shutdown.clone(),
+        unsaved,
+    };
+    (Arc::new(context), receiver)
+}
+
+fn start_shards(broker: &Arc<Broker>) -> io::Result<(Vec<ShardHandle>, Vec<JoinHandle<()>>)> {
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let started: io::Result<Vec<_>> = (0..count).map(|index| ShardHandle::start(broker, index)).collect();
+    Ok(started?.into_iter().unzip())
+}
+
+/// What lookupds are told: broadcast ports, where they are set, stand for the real ones.
+fn who_we_are(options: &Options, addresses: Addresses) -> PeerInfo {
+    let or_real = |broadcast: u16, real: u16| if broadcast == 0 { real } else { broadcast };
+    PeerInfo {
+        version: daemon::version::VERSION.to_owned(),
+        tcp_port: or_real(options.broadcast_tcp_port, addresses.tcp.port()),
+        http_port: or_real(options.broadcast_http_port, addresses.http.map_or(0, |address| address.port())),
+        hostname: daemon::host::hostname(),
+        broadcast_address: options.broadcast_address.clone(),
+        topology_zone: options.topology_zone.clone(),
+        topology_region: options.topology_region.clone(),
+    }
+}
+
+/// Shards close their connections first, so that nothing comes in while the topics are written down.
+async fn stop(broker: &Arc<Broker>, threads: Vec<JoinHandle<()>>) {
+    tracing::info!("stopping");
+    let broker = Arc::clone(broker);
+    let stopped = tokio::task::spawn_blocking(move || {
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a shard ended in a panic");
+            }
+        }
+        broker.close();
+    });
+    if stopped.await.is_err() {
+        tracing::error!("the broker could not be closed cleanly; its next start recovers it");
+    }
+    tracing::info!("stopped");
+}
+
+#[allow(clippy::print_stderr, reason = "there is no log before the options are known")]
+fn refuse(why: &str) -> ExitCode {
+    eprintln!("nsqd: {why}");
+    ExitCode::from(1)
+}

@@ -1,0 +1,346 @@
+//! One connection: read what is there, decode, execute; replies and messages are sent by the shard's tick.
+//! What each verb does is in `session/execute.rs`, sending in `session/send.rs`.
+
+mod execute;
+mod negotiate;
+mod replies;
+mod send;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use protocol::{ChannelName, TopicName};
+use protocol::{Code, Error};
+use protocol::{DecodeError, Decoder, Phase, Stage};
+use protocol::{HEARTBEAT, MAGIC_V2, encode_error, encode_response};
+use queue::{ConsumerId, Now};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::Notify;
+
+use crate::channel::Channel;
+use crate::outbox::Outbox;
+use crate::session::replies::Replies;
+use crate::session::send::Unsent;
+use crate::shard::Shard;
+use crate::topic::Topic;
+
+/// How long a connection may be silent before it says which protocol it speaks. nsqd waits for ever.
+const MAGIC_WITHIN: Duration = Duration::from_secs(10);
+
+/// A partial command grows by this much at a time, as its bytes arrive, whatever size it announces.
+const GROW_BYTES: usize = 64 * 1024;
+
+/// Replies a client may leave unread before nothing more is read from it.
+const UNREAD_REPLIES_MAX: usize = 1024 * 1024;
+
+/// A command tries this often to find the topic it just had made: another client may delete it meanwhile.
+const OPEN_TRIES_MAX: u32 = 3;
+
+/// A connection at work.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// The way in for messages from other threads.
+    pub outbox: Arc<Outbox>,
+    writer: OwnedWriteHalf,
+    unsent: RefCell<Unsent>,
+    replies: RefCell<Replies>,
+    state: RefCell<State>,
+    /// Tells the reading task to end, or that there is room for replies again.
+    changed: Notify,
+    is_over: Cell<bool>,
+    heard_at: Cell<u64>,
+    heartbeat_at: Cell<u64>,
+}
+
+/// What the session has been through.
+#[derive(Debug)]
+struct State {
+    has_magic: bool,
+    phase: Phase,
+    /// None: heartbeats are off.
+    heartbeat: Option<Duration>,
+    consumes: Option<Consumes>,
+    /// The topic of the last publish: clients rarely alternate.
+    last_topic: Option<Arc<Topic>>,
+}
+
+/// What the session is subscribed to.
+#[derive(Debug, Clone)]
+struct Consumes {
+    topic: Arc<Topic>,
+    channel: Arc<Channel>,
+}
+
+/// What comes after a command.
+#[derive(Debug)]
+enum Step {
+    /// The next command.
+    Next,
+    /// Make a topic, and perhaps a channel in it, then the same command again.
+    Open { topic: TopicName, channel: Option<ChannelName> },
+    /// Nothing more is read from this client.
+    Close,
+}
+
+/// Why reading ends.
+#[derive(Debug)]
+struct Over;
+
+impl Session {
+    /// A session for a connection that was just accepted, and its reading half.
+    pub(crate) fn new(
+        shard: &Shard,
+        stream: std::net::TcpStream,
+    ) -> std::io::Result<(Rc<Self>, OwnedReadHalf)> {
+        let broker = &shard.broker;
+        let peer = stream.peer_addr()?;
+        let stream = tokio::net::TcpStream::from_std(stream)?;
+        stream.set_nodelay(true)?;
+        let (reader, writer) = stream.into_split();
+        let now = broker.context.clock.now();
+        let since = now.wall.0 / 1_000_000_000;
+        let heartbeat = broker.options.client_timeout / 2;
+        let state = State {
+            has_magic: false,
+            phase: Phase::Init,
+            heartbeat: Some(heartbeat),
+            consumes: None,
+            last_topic: None,
+        };
+        let outbox = Outbox::new(broker.next_connection(), peer, since, Arc::clone(&shard.signal));
+        broker.clients.add(&outbox);
+        let session = Self {
+            outbox,
+            writer,
+            unsent: RefCell::default(),
+            replies: RefCell::default(),
+            state: RefCell::new(state),
+            changed: Notify::new(),
+            is_over: Cell::new(false),
+            heard_at: Cell::new(now.instant.0),
+            heartbeat_at: Cell::new(now.instant.0 + nanos(heartbeat)),
+        };
+        Ok((Rc::new(session), reader))
+    }
+
+    /// The connection's number.
+    pub(crate) fn id(&self) -> ConsumerId {
+        self.outbox.id
+    }
+
+    /// Serve the connection until it ends.
+    pub(crate) async fn run(self: &Rc<Self>, shard: &Rc<Shard>, mut reader: OwnedReadHalf) {
+        let mut decoder = Decoder::new(shard.broker.options.limits());
+        let mut rest = Vec::new();
+        while !self.is_over.get() {
+            if self.replies_are_unread() {
+                self.changed.notified().await;
+                continue;
+            }
+            tokio::select! {
+                biased;
+                () = self.changed.notified() => continue,
+                ready = reader.readable() => if ready.is_err() { break },
+            }
+            let mut buffer = assemble(shard, &mut rest);
+            match reader.read_buf(&mut buffer).now_or_never() {
+                None => {}
+                Some(Ok(1..)) => {
+                    self.heard_at.set(shard.broker.context.clock.now().instant.0);
+                    let Ok(used) = self.process(shard, &mut decoder, &buffer).await else { break };
+                    buffer.drain(..used);
+                }
+                Some(_) => {
+                    self.tell_truncated(&decoder, &buffer);
+                    break;
+                }
+            }
+            rest = keep_rest(shard, buffer);
+        }
+        self.finish_sending().await;
+    }
+
+    /// End the session after what waits was sent.
+    pub(crate) fn close(&self) {
+        self.is_over.set(true);
+        self.changed.notify_one();
+    }
+
+    /// Deadlines: a heartbeat that is due, a client that went silent, a client that does not read.
+    pub(crate) fn sweep(&self, now: queue::Instant) {
+        let (has_magic, heartbeat) = {
+            let state = self.state.borrow();
+            (state.has_magic, state.heartbeat)
+        };
+        let silent = Duration::from_nanos(now.0.saturating_sub(self.heard_at.get()));
+        if !has_magic && silent > MAGIC_WITHIN {
+            return self.close();
+        }
+        let Some(interval) = heartbeat else { return };
+        // nsqd: two missed heartbeats end the connection, without a frame.
+        if silent > 2 * interval || self.unsent.borrow().is_stuck(now, interval) {
+            return self.abandon();
+        }
+        if has_magic && now.0 >= self.heartbeat_at.get() {
+            self.heartbeat_at.set(now.0 + nanos(interval));
+            self.outbox.put(|out| encode_response(out, HEARTBEAT));
+        }
+    }
+
+    /// The session's task ends: its messages go back to the channel.
+    pub(crate) fn leave(self: &Rc<Self>, shard: &Rc<Shard>) {
+        self.abandon();
+        shard.broker.clients.remove(self.id());
+        let consumes = self.state.borrow_mut().consumes.take();
+        let Some(Consumes { topic, channel }) = consumes else { return };
+        let left = channel.unsubscribe(self.id());
+        shard.channel_is_dirty(&channel);
+        if channel.name.is_ephemeral() && left.is_some_and(|left| left.is_last) {
+            shard.broker.delete_channel_soon(&topic, &channel);
+        }
+    }
+
+    /// Execute every whole command of `buffer`; how many bytes they took.
+    async fn process(
+        self: &Rc<Self>,
+        shard: &Rc<Shard>,
+        decoder: &mut Decoder,
+        buffer: &[u8],
+    ) -> Result<usize, Over> {
+        let mut used = self.magic(buffer)?;
+        let now = shard.broker.context.clock.now();
+        let mut tries = 0;
+        while let Some(rest) = buffer.get(used..).filter(|rest| !rest.is_empty() && self.has_magic()) {
+            let step = match decoder.decode(rest, self.stage()) {
+                Ok(None) => break,
+                Ok(Some((command, bytes))) => match self.execute(shard, command, now) {
+                    Step::Next => {
+                        used += bytes;
+                        tries = 0;
+                        continue;
+                    }
+                    step => step,
+                },
+                Err(DecodeError::Reply { error, consumed }) => {
+                    used += consumed;
+                    self.reply_error(&error);
+                    if error.is_fatal() { Step::Close } else { continue }
+                }
+                // nsqd: the line does not fit its read buffer, so the connection ends without a frame.
+                Err(DecodeError::LineTooLong) => Step::Close,
+            };
+            match step {
+                Step::Open { topic, channel } if tries < OPEN_TRIES_MAX => {
+                    tries += 1;
+                    self.open(shard, topic, channel).await?;
+                }
+                _ => return Err(Over),
+            }
+        }
+        Ok(used)
+    }
+
+    /// Make what a command names, on the control runtime: disk and lookupds may take their time, and the
+    /// shard's other sessions must not wait for them.
+    async fn open(&self, shard: &Shard, topic: TopicName, channel: Option<ChannelName>) -> Result<(), Over> {
+        let broker = Arc::clone(&shard.broker);
+        let verb = if channel.is_some() { "SUB" } else { "PUB" };
+        let opening =
+            shard.broker.control.spawn(async move { broker.open_names(&topic, channel.as_ref()).await });
+        let failure = match opening.await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "exiting".to_owned(),
+        };
+        let code = if verb == "SUB" { Code::SubFailed } else { Code::PubFailed };
+        self.reply_error(&Error::new(code, format!("{verb} failed {failure}")));
+        Err(Over)
+    }
+
+    /// The first four bytes name the protocol.
+    fn magic(&self, buffer: &[u8]) -> Result<usize, Over> {
+        let mut state = self.state.borrow_mut();
+        if state.has_magic {
+            return Ok(0);
+        }
+        let Some(magic) = buffer.get(..MAGIC_V2.len()) else { return Ok(0) };
+        if magic != MAGIC_V2 {
+            drop(state);
+            self.reply_error(&Error::new(Code::BadProtocol, ""));
+            return Err(Over);
+        }
+        state.has_magic = true;
+        Ok(MAGIC_V2.len())
+    }
+
+    fn has_magic(&self) -> bool {
+        self.state.borrow().has_magic
+    }
+
+    fn stage(&self) -> Stage {
+        let state = self.state.borrow();
+        Stage { phase: state.phase, heartbeats_off: state.heartbeat.is_none(), tls_pending: false }
+    }
+
+    /// The client closed its side in the middle of a command: nsqd says what it was still waiting for.
+    fn tell_truncated(&self, decoder: &Decoder, buffer: &[u8]) {
+        if let Some(error) = decoder.truncated(buffer, self.stage()) {
+            self.reply_error(&error);
+        }
+    }
+
+    fn replies_are_unread(&self) -> bool {
+        self.outbox.waiting_bytes() > UNREAD_REPLIES_MAX
+    }
+
+    fn reply_error(&self, error: &Error) {
+        tracing::debug!(client = %self.outbox.client.peer, %error, "refused");
+        self.reply(|out| encode_error(out, error));
+    }
+
+    /// Reply in turn: publishes answered before it may still wait for their commit.
+    fn reply(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut replies = self.replies.borrow_mut();
+        if replies.is_empty() {
+            drop(replies);
+            self.outbox.put(write);
+        } else {
+            replies.add_bytes(write);
+            self.outbox.enlist();
+        }
+    }
+
+    fn now_at(&self, shard: &Shard) -> Now {
+        shard.broker.context.clock.now()
+    }
+}
+
+/// A buffer to read into: the partial command first, then room for more.
+fn assemble(shard: &Shard, rest: &mut Vec<u8>) -> Vec<u8> {
+    if rest.len() > GROW_BYTES {
+        rest.reserve(GROW_BYTES);
+        return std::mem::take(rest);
+    }
+    let mut buffer = shard.buffer();
+    buffer.append(rest);
+    *rest = Vec::new();
+    buffer
+}
+
+/// Keep only the partial command; an idle connection holds no buffer.
+fn keep_rest(shard: &Shard, buffer: Vec<u8>) -> Vec<u8> {
+    if buffer.len() > GROW_BYTES {
+        return buffer;
+    }
+    let rest = buffer.to_vec();
+    shard.recycle(buffer);
+    rest
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,199 @@
+//! What each command does: one function per verb of the protocol. The decoder has checked syntax, names,
+//! ranges and the session's phase; what is left depends on topics, channels and messages.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::Error;
+use protocol::MessageId;
+use protocol::{CLOSE_WAIT, OK, encode_response};
+use protocol::{ChannelName, TopicName};
+use protocol::{Command, Phase};
+use queue::{InFlightError, Now, Subscription, WallTime};
+
+use super::replies::Verb;
+use super::{Consumes, Session, Step};
+use crate::channel::SubscribeError;
+use crate::client;
+use crate::receipt::PublishError;
+use crate::shard::Shard;
+use crate::topic::Topic;
+
+impl Session {
+    /// Do one command. Nothing here waits: what must wait is returned as a step.
+    pub(super) fn execute(self: &Rc<Self>, shard: &Rc<Shard>, command: Command<'_>, now: Now) -> Step {
+        match command {
+            Command::Publish { topic, body } => {
+                self.publish(shard, Verb::Pub, topic, std::iter::once(body), None, now)
+            }
+            Command::MultiPublish { topic, messages } => {
+                self.publish(shard, Verb::Mpub, topic, messages, None, now)
+            }
+            Command::DeferredPublish { topic, delay, body } => {
+                let due = (!delay.is_zero()).then(|| after(now.wall, delay));
+                self.publish(shard, Verb::Dpub, topic, std::iter::once(body), due, now)
+            }
+            Command::Finish { id } => self.finish(shard, &id),
+            Command::Requeue { id, delay } => self.requeue(shard, &id, delay, now),
+            Command::Touch { id } => self.touch(&id, now),
+            Command::Ready { count } => self.ready(shard, count),
+            Command::Subscribe { topic, channel } => self.subscribe(shard, topic, channel),
+            Command::Close => self.close_wait(),
+            Command::Identify { body } => self.identify(shard, body),
+            Command::Auth { .. } => {
+                self.reply_error(&Error::auth_disabled());
+                Step::Close
+            }
+            Command::Nop => Step::Next,
+        }
+    }
+
+    fn publish<'a>(
+        &self,
+        shard: &Shard,
+        verb: Verb,
+        name: &str,
+        bodies: impl ExactSizeIterator<Item = &'a [u8]>,
+        due: Option<WallTime>,
+        now: Now,
+    ) -> Step {
+        let Some(topic) = self.topic(shard, name) else { return open_topic(name) };
+        let messages = bodies.len() as u64;
+        match topic.append(bodies, due, now) {
+            Ok(receipt) => {
+                shard.topic_is_dirty(&topic);
+                self.replies.borrow_mut().add_commit(verb, &topic, receipt, messages);
+                self.outbox.enlist();
+                Step::Next
+            }
+            // Deleted since it was looked up: like nsqd, a publish to its name makes it anew.
+            Err(PublishError::Exiting) if !shard.broker.is_stopping() => {
+                self.state.borrow_mut().last_topic = None;
+                open_topic(name)
+            }
+            Err(why) => {
+                self.reply_error(&verb.failed(&why));
+                Step::Close
+            }
+        }
+    }
+
+    /// The topic of that name, if there is one.
+    fn topic(&self, shard: &Shard, name: &str) -> Option<Arc<Topic>> {
+        let mut state = self.state.borrow_mut();
+        if let Some(last) = &state.last_topic
+            && last.name.as_str() == name
+            && !last.is_deleted()
+        {
+            return Some(Arc::clone(last));
+        }
+        let topic = shard.broker.topic(name)?;
+        state.last_topic = Some(Arc::clone(&topic));
+        Some(topic)
+    }
+
+    fn subscribe(self: &Rc<Self>, shard: &Shard, topic: TopicName, channel: ChannelName) -> Step {
+        let found = shard.broker.topic(topic.as_str()).and_then(|found| {
+            let channel = found.channel(&channel)?;
+            Some(Consumes { topic: found, channel })
+        });
+        let Some(consumes) = found else { return Step::Open { topic, channel: Some(channel) } };
+        let about = self.outbox.client.about();
+        let asked = Subscription {
+            msg_timeout: about.msg_timeout.unwrap_or(shard.broker.context.rules.msg_timeout),
+            sample_rate: about.sample_rate,
+        };
+        match consumes.channel.subscribe(&self.outbox, asked) {
+            Ok(()) => {
+                self.enter(Phase::Subscribed, client::State::Subscribed);
+                self.state.borrow_mut().consumes = Some(consumes);
+                self.reply(|out| encode_response(out, OK));
+                Step::Next
+            }
+            Err(SubscribeError::Exiting) => Step::Open { topic, channel: Some(channel) },
+            Err(SubscribeError::LimitReached(limit)) => {
+                self.reply_error(&Error::sub_limit(&topic, &channel, limit));
+                Step::Close
+            }
+        }
+    }
+
+    fn ready(&self, shard: &Shard, count: u64) -> Step {
+        if let Some(Consumes { channel, .. }) = self.consumes() {
+            channel.ready(self.id(), count);
+            shard.channel_is_dirty(&channel);
+        }
+        Step::Next
+    }
+
+    fn finish(&self, shard: &Shard, id: &MessageId) -> Step {
+        let Some(Consumes { topic, channel }) = self.consumes() else { return Step::Next };
+        let outcome = match topic.context.node.seq_of(id) {
+            Some(seq) => channel.finish(self.id(), seq),
+            None => Err(InFlightError::NotInFlight),
+        };
+        match outcome {
+            Ok(()) => shard.channel_is_dirty(&channel),
+            Err(why) => self.reply_error(&Error::fin_failed(id, why)),
+        }
+        Step::Next
+    }
+
+    fn requeue(&self, shard: &Shard, id: &MessageId, delay: Duration, now: Now) -> Step {
+        let Some(Consumes { topic, channel }) = self.consumes() else { return Step::Next };
+        let outcome = match topic.context.node.seq_of(id) {
+            Some(seq) => channel.requeue(self.id(), seq, delay, now),
+            None => Err(InFlightError::NotInFlight),
+        };
+        match outcome {
+            Ok(()) => {
+                shard.journal_is_urgent(&topic);
+                shard.channel_is_dirty(&channel);
+            }
+            Err(why) => self.reply_error(&Error::req_failed(id, why)),
+        }
+        Step::Next
+    }
+
+    fn touch(&self, id: &MessageId, now: Now) -> Step {
+        let Some(Consumes { topic, channel }) = self.consumes() else { return Step::Next };
+        let outcome = match topic.context.node.seq_of(id) {
+            Some(seq) => channel.touch(self.id(), seq, now),
+            None => Err(InFlightError::NotInFlight),
+        };
+        if let Err(why) = outcome {
+            self.reply_error(&Error::touch_failed(id, why));
+        }
+        Step::Next
+    }
+
+    /// CLS. The answer is a barrier: every FIN before it is in the journal.
+    fn close_wait(&self) -> Step {
+        if let Some(Consumes { topic, channel }) = self.consumes() {
+            channel.close(self.id());
+            topic.save_progress();
+        }
+        self.enter(Phase::Closing, client::State::Closing);
+        self.reply(|out| encode_response(out, CLOSE_WAIT));
+        Step::Next
+    }
+
+    fn enter(&self, phase: Phase, shown: client::State) {
+        self.state.borrow_mut().phase = phase;
+        self.outbox.client.enter(shown);
+    }
+
+    fn consumes(&self) -> Option<Consumes> {
+        self.state.borrow().consumes.clone()
+    }
+}
+
+/// The name was checked by the decoder; were it not legal after all, nothing is made.
+fn open_topic(name: &str) -> Step {
+    TopicName::new(name).map_or(Step::Close, |topic| Step::Open { topic, channel: None })
+}
+
+fn after(wall: WallTime, delay: Duration) -> WallTime {
+    WallTime(wall.0.saturating_add(i64::try_from(delay.as_nanos()).unwrap_or(i64::MAX)))
+}

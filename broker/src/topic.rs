@@ -1,0 +1,259 @@
+//! A topic at work: messages are appended to its log, committed in batches, and then shown to its channels.
+//! Opening, creating and changing it lives in `topic/admin.rs`.
+
+pub(crate) mod admin;
+pub(crate) mod open;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use protocol::{ChannelName, TopicName};
+use queue::{Now, Position, WallTime};
+use storage::{Chunk, Log, SegmentReader};
+use storage::{Entry, Journal};
+
+use crate::channel::Channel;
+use crate::context::Context;
+use crate::receipt::{Batch, PublishError, Receipt};
+use crate::record;
+
+/// A topic.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    /// Its name.
+    pub name: TopicName,
+    /// What all topics share.
+    pub context: Arc<Context>,
+    log: Mutex<TopicLog>,
+    /// What its channels have finished; none for an ephemeral topic, which is not kept.
+    journal: Mutex<Option<Journal>>,
+    has_progress: AtomicBool,
+    is_deleted: AtomicBool,
+}
+
+/// What the log's lock guards.
+#[derive(Debug)]
+pub(crate) struct TopicLog {
+    rules: queue::Topic,
+    log: Log,
+    /// The publishes that wait for the next commit.
+    batch: Option<Arc<Batch>>,
+    batch_bytes: u64,
+    channels: Arc<[Arc<Channel>]>,
+}
+
+/// Counts of a topic for statistics.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TopicCounts {
+    /// Messages no channel has been shown yet.
+    pub depth: u64,
+    /// Messages published since the start.
+    pub messages: u64,
+    /// Bytes of their bodies.
+    pub bytes: u64,
+    /// Is the fan-out stopped?
+    pub is_paused: bool,
+}
+
+impl Topic {
+    /// Append messages to the log; the receipt tells when they are committed. All or none become part of
+    /// the log.
+    pub(crate) fn append<'a>(
+        &self,
+        bodies: impl ExactSizeIterator<Item = &'a [u8]>,
+        due: Option<WallTime>,
+        now: Now,
+    ) -> Result<Receipt, PublishError> {
+        let mut log = self.lock_log();
+        if self.is_deleted() {
+            return Err(PublishError::Exiting);
+        }
+        // nsqd: an ephemeral topic that is full drops the message, and the publish is still OK.
+        if self.name.is_ephemeral() && log.rules.depth() >= self.context.rules.ephemeral_depth_max.max(1) {
+            return Ok(Receipt::kept());
+        }
+        let mut left = u32::try_from(bodies.len()).unwrap_or(u32::MAX);
+        for body in bodies {
+            left = left.saturating_sub(1);
+            log.batch_bytes += body.len() as u64;
+            log.log.append(left, |seq, out| {
+                record::write(out, self.context.node.message_id(seq), now.wall.0, due, body);
+            });
+        }
+        Ok(log.batch.get_or_insert_default().receipt())
+    }
+
+    /// Hand what was appended to the kernel and show it to the channels. A failed write breaks the
+    /// promise of every publish in the batch and leaves the log as it was.
+    pub(crate) fn commit(&self, now: Now) {
+        let Some((visible, channels)) = self.commit_log() else { return };
+        for channel in channels.iter() {
+            channel.extend(visible);
+            while channel.dispatch(now) {}
+        }
+    }
+
+    /// A change of a channel waits to be written to the journal.
+    pub(crate) fn note_progress(self: &Arc<Self>) {
+        if !self.has_progress.swap(true, Ordering::AcqRel) {
+            let _stopping = self.context.unsaved.send(Arc::clone(self));
+        }
+    }
+
+    /// Write what the channels have finished, requeued and timed out to the journal, and let go of the part
+    /// of the log that nobody needs any more.
+    pub(crate) fn save_progress(&self) {
+        self.has_progress.store(false, Ordering::Release);
+        let mut guard = self.lock_journal();
+        let channels = self.channels();
+        if let Some(journal) = guard.as_mut() {
+            for channel in channels.iter() {
+                note_channel(journal, channel);
+            }
+            if journal.has_pending()
+                && !self.is_deleted()
+                && let Err(error) = journal.flush()
+            {
+                // What was noted stays in the journal's buffer: on a full disk a later flush writes it.
+                self.refused(&error);
+                return;
+            }
+        } else {
+            channels.iter().for_each(|channel| drop(channel.progress()));
+        }
+        self.trim(&channels);
+    }
+
+    /// Channels, sorted by name.
+    pub(crate) fn channels(&self) -> Arc<[Arc<Channel>]> {
+        Arc::clone(&self.lock_log().channels)
+    }
+
+    /// The channel of that name.
+    pub(crate) fn channel(&self, name: &ChannelName) -> Option<Arc<Channel>> {
+        self.lock_log().channels.iter().find(|channel| channel.name == *name).cloned()
+    }
+
+    /// Bytes around `offset`, if they are in memory.
+    pub(crate) fn cached(&self, offset: u64) -> Option<Chunk> {
+        self.lock_log().log.cached(offset)
+    }
+
+    /// Reads from disk around `offset`.
+    pub(crate) fn disk_reader(&self, offset: u64) -> Option<SegmentReader> {
+        self.lock_log().log.reader(offset)
+    }
+
+    /// Counts for statistics.
+    pub(crate) fn counts(&self) -> TopicCounts {
+        let log = self.lock_log();
+        TopicCounts {
+            depth: log.rules.depth(),
+            messages: log.rules.message_count(),
+            bytes: log.rules.message_bytes(),
+            is_paused: log.rules.is_paused(),
+        }
+    }
+
+    /// Is it being deleted?
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.is_deleted.load(Ordering::Acquire)
+    }
+
+    fn commit_log(&self) -> Option<(Position, Arc<[Arc<Channel>]>)> {
+        let mut log = self.lock_log();
+        let batch = log.batch.take()?;
+        let bytes = std::mem::take(&mut log.batch_bytes);
+        match log.log.commit() {
+            Ok(tail) => {
+                self.context.health.recovered();
+                let visible = log.rules.publish(from_storage(tail), bytes);
+                batch.settle(Ok(()));
+                Some((visible?, Arc::clone(&log.channels)))
+            }
+            Err(error) => {
+                batch.settle(Err(PublishError::Refused(error.to_string())));
+                self.refused(&error);
+                None
+            }
+        }
+    }
+
+    /// A full disk may have room again later: refuse and go on. Anything else is not to be trusted.
+    fn refused(&self, error: &storage::StorageError) {
+        tracing::error!(topic = %self.name, %error, "the disk refused a write");
+        if error.is_full() {
+            self.context.health.failed(error.to_string());
+        } else {
+            self.context.fail_stop(error);
+        }
+    }
+
+    /// Drop segments below what every kept channel, and the fan-out itself, has passed.
+    fn trim(&self, channels: &[Arc<Channel>]) {
+        let floors =
+            channels.iter().filter(|channel| self.holds_log(channel)).map(|channel| channel.floor_offset());
+        let lowest = floors.min();
+        let mut log = self.lock_log();
+        let visible = log.rules.visible().offset;
+        let keep_from = lowest.unwrap_or(visible).min(visible);
+        match log.log.drop_below(keep_from) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) => {
+                // Space is not given back, nothing is lost: the next trim tries again.
+                tracing::warn!(topic = %self.name, %error, "cannot remove a finished segment");
+                return;
+            }
+        }
+        let start = from_storage(log.log.start());
+        drop(log);
+        for channel in channels.iter().filter(|channel| !self.holds_log(channel)) {
+            channel.lock().queue.truncate_front(start);
+        }
+    }
+
+    /// An ephemeral channel never keeps a durable topic's segments.
+    fn holds_log(&self, channel: &Channel) -> bool {
+        channel.cursor.is_some() || self.name.is_ephemeral()
+    }
+
+    fn lock_log(&self) -> MutexGuard<'_, TopicLog> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_journal(&self) -> MutexGuard<'_, Option<Journal>> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Put one channel's news into the journal's buffer.
+fn note_channel(journal: &mut Journal, channel: &Channel) {
+    let Some(id) = channel.cursor else { return };
+    let Some(progress) = channel.progress() else { return };
+    for pending in &progress.pending {
+        journal.note(Entry::Pending {
+            id,
+            seq: pending.seq,
+            attempts: pending.attempts,
+            due_ns: pending.due.map(|due| due.0),
+        });
+    }
+    if !progress.finished.is_empty() {
+        journal.note(Entry::Finished { id, ranges: &progress.finished });
+    }
+    journal.note(Entry::Delivered { id, seq: progress.delivered });
+    journal.note(Entry::Floor { id, seq: progress.floor.0, offset: progress.floor.1 });
+}
+
+/// Crate `storage` and crate `queue` each have their own position; they mean the same.
+pub(crate) fn from_storage(at: storage::Position) -> Position {
+    Position { seq: at.seq, offset: at.offset, ordinal: at.ordinal }
+}
+
+/// The other way round.
+pub(crate) fn to_storage(at: Position) -> storage::Position {
+    storage::Position { seq: at.seq, offset: at.offset, ordinal: at.ordinal }
+}

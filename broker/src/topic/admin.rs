@@ -1,0 +1,245 @@
+//! What people do to a topic and its channels: create, delete, pause, empty. Each change is in the journal
+//! before it is confirmed. The journal's lock is held from start to end, so that changes come one by one.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use protocol::ChannelName;
+use queue::Position;
+use storage::StorageError;
+use storage::{Entry, Journal};
+
+use super::{Topic, TopicLog, to_storage};
+use crate::channel::Channel;
+
+/// Why a change was not made.
+#[derive(Debug)]
+pub(crate) enum ChangeError {
+    /// The topic is being deleted.
+    Exiting,
+    /// There is no such channel.
+    NoChannel,
+    /// The journal could not be written.
+    Storage(StorageError),
+}
+
+impl std::fmt::Display for ChangeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exiting => f.write_str("exiting"),
+            Self::NoChannel => f.write_str("no such channel"),
+            Self::Storage(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ChangeError {}
+
+impl Topic {
+    /// The channel of that name, made if it is missing. The first channel of a topic takes its backlog.
+    pub(crate) fn create_channel(self: &Arc<Self>, name: &ChannelName) -> Result<Arc<Channel>, ChangeError> {
+        if let Some(channel) = self.channel(name) {
+            return Ok(channel);
+        }
+        let mut journal = self.lock_journal();
+        if self.is_deleted() {
+            return Err(ChangeError::Exiting);
+        }
+        if let Some(channel) = self.channel(name) {
+            return Ok(channel);
+        }
+        let start = self.lock_log().rules.visible();
+        let cursor = self.journal_channel(journal.as_mut(), name, start)?;
+        let channel = {
+            let mut log = self.lock_log();
+            // Publishes may have moved on meanwhile; only messages from here on are owed to the channel.
+            let start = log.rules.add_channel(name.as_str(), name.is_ephemeral());
+            let rules = self.channel_rules(name);
+            let queue = queue::Channel::new(rules, start, log.rules.visible());
+            let channel = Channel::new(name.clone(), cursor, Arc::downgrade(self), queue);
+            log.add(Arc::clone(&channel));
+            channel
+        };
+        tracing::info!(topic = %self.name, channel = %name, "new channel");
+        Ok(channel)
+    }
+
+    /// The channels a new topic begins with: all of them take its backlog, because it has none yet.
+    pub(crate) fn create_channels(self: &Arc<Self>, names: &[ChannelName]) -> Result<(), ChangeError> {
+        names.iter().try_for_each(|name| self.create_channel(name).map(|_| ()))
+    }
+
+    /// Forget a channel and close its consumers' connections. True: the topic was ephemeral, has lost its
+    /// last channel, and must go too.
+    pub(crate) fn delete_channel(&self, name: &ChannelName) -> Result<bool, ChangeError> {
+        let mut journal = self.lock_journal();
+        let channel = self.channel(name).ok_or(ChangeError::NoChannel)?;
+        let (removed, visible) = {
+            let mut log = self.lock_log();
+            log.remove(name);
+            (log.rules.remove_channel(name.as_str()), log.rules.visible())
+        };
+        channel.delete();
+        if let (Some(journal), Some(id)) = (journal.as_mut(), channel.cursor) {
+            if removed.was_last {
+                journal.note(Entry::Visible { at: to_storage(visible) });
+            }
+            journal.note(Entry::CursorClosed { id });
+            self.flush(journal)?;
+        }
+        tracing::info!(topic = %self.name, channel = %name, "deleted channel");
+        Ok(removed.delete_topic)
+    }
+
+    /// Stop or resume the copying of messages to the channels.
+    pub(crate) fn set_paused(&self, is_paused: bool) -> Result<(), ChangeError> {
+        let mut journal = self.lock_journal();
+        let visible = {
+            let mut log = self.lock_log();
+            if is_paused {
+                log.rules.pause();
+            } else {
+                log.rules.unpause();
+            }
+            log.rules.visible()
+        };
+        if let Some(journal) = journal.as_mut() {
+            if is_paused {
+                journal.note(Entry::Visible { at: to_storage(visible) });
+            }
+            journal.note(Entry::Paused { is_paused });
+            self.flush(journal)?;
+        }
+        if !is_paused {
+            let now = self.context.clock.now();
+            for channel in self.channels().iter() {
+                channel.extend(visible);
+                while channel.dispatch(now) {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Stop or resume the deliveries of one channel.
+    pub(crate) fn set_channel_paused(&self, name: &ChannelName, is_paused: bool) -> Result<(), ChangeError> {
+        let mut journal = self.lock_journal();
+        let channel = self.channel(name).ok_or(ChangeError::NoChannel)?;
+        channel.set_paused(is_paused);
+        if let (Some(journal), Some(id)) = (journal.as_mut(), channel.cursor) {
+            journal.note(Entry::CursorPaused { id, is_paused });
+            self.flush(journal)?;
+        }
+        if !is_paused {
+            let now = self.context.clock.now();
+            while channel.dispatch(now) {}
+        }
+        Ok(())
+    }
+
+    /// Throw away what no channel has been shown yet; channels keep what they have.
+    pub(crate) fn empty(&self) -> Result<(), ChangeError> {
+        let mut journal = self.lock_journal();
+        let channels = self.channels();
+        // What is being appended right now is either committed first and thrown away, or kept.
+        let Some((from, to)) = self.lock_log().rules.empty() else { return Ok(()) };
+        for channel in channels.iter() {
+            channel.skip(from, to);
+        }
+        let Some(journal) = journal.as_mut() else { return Ok(()) };
+        for id in channels.iter().filter_map(|channel| channel.cursor) {
+            journal.note(Entry::Skipped { id, from: to_storage(from), to: to_storage(to) });
+        }
+        journal.note(Entry::Visible { at: to_storage(to) });
+        self.flush(journal)
+    }
+
+    /// Throw away everything a channel holds, in flight and deferred messages too.
+    pub(crate) fn empty_channel(&self, name: &ChannelName) -> Result<(), ChangeError> {
+        let mut journal = self.lock_journal();
+        let channel = self.channel(name).ok_or(ChangeError::NoChannel)?;
+        let at = {
+            let mut state = channel.lock();
+            state.queue.empty();
+            state.queue.visible()
+        };
+        let (Some(journal), Some(id)) = (journal.as_mut(), channel.cursor) else { return Ok(()) };
+        // What was finished before belongs before the jump.
+        super::note_channel(journal, &channel);
+        journal.note(Entry::Emptied { id, at: to_storage(at) });
+        self.flush(journal)
+    }
+
+    /// Refuse everything from now on and close all consumers' connections.
+    pub(crate) fn delete(&self) {
+        let _changes_wait = self.lock_journal();
+        let channels = {
+            let mut log = self.lock_log();
+            self.is_deleted.store(true, Ordering::Release);
+            // Publishers that wait for a commit must hear that it will not come.
+            if let Some(batch) = log.batch.take() {
+                batch.settle(Err(crate::receipt::PublishError::Exiting));
+            }
+            log.log.discard();
+            Arc::clone(&log.channels)
+        };
+        for channel in channels.iter() {
+            channel.delete();
+        }
+    }
+
+    /// The broker stops: commit what is left, and note that the end was a clean one.
+    pub(crate) fn close(&self) -> Result<(), StorageError> {
+        self.commit(self.context.clock.now());
+        self.save_progress();
+        let mut journal = self.lock_journal();
+        let Some(journal) = journal.as_mut() else { return Ok(()) };
+        journal.note(Entry::Closed);
+        journal.flush()
+    }
+
+    fn journal_channel(
+        &self,
+        journal: Option<&mut Journal>,
+        name: &ChannelName,
+        start: Position,
+    ) -> Result<Option<u32>, ChangeError> {
+        let Some(journal) = journal else { return Ok(None) };
+        if name.is_ephemeral() {
+            return Ok(None);
+        }
+        let id = journal.state().next_cursor;
+        journal.note(Entry::CursorOpened { id, name: name.as_str(), at: to_storage(start) });
+        self.flush(journal)?;
+        Ok(Some(id))
+    }
+
+    fn flush(&self, journal: &mut Journal) -> Result<(), ChangeError> {
+        journal.flush().map_err(|error| {
+            self.refused(&error);
+            ChangeError::Storage(error)
+        })
+    }
+
+    pub(super) fn channel_rules(&self, name: &ChannelName) -> queue::ChannelRules {
+        let rules = &self.context.rules;
+        queue::ChannelRules {
+            consumers_max: rules.channel_consumers_max,
+            msg_timeout_max: rules.msg_timeout_max,
+            is_ephemeral: name.is_ephemeral(),
+            ephemeral_depth_max: rules.ephemeral_depth_max,
+        }
+    }
+}
+
+impl TopicLog {
+    /// Keep a channel, in order of names.
+    pub(super) fn add(&mut self, channel: Arc<Channel>) {
+        let mut channels: Vec<_> = self.channels.iter().cloned().chain([channel]).collect();
+        channels.sort_by(|a, b| a.name.cmp(&b.name));
+        self.channels = channels.into();
+    }
+
+    fn remove(&mut self, name: &ChannelName) {
+        self.channels = self.channels.iter().filter(|channel| channel.name != *name).cloned().collect();
+    }
+}

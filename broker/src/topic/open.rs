@@ -1,0 +1,129 @@
+//! How a topic comes to be: new, in memory, or from what an earlier run left on disk.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use protocol::{ChannelName, TopicName};
+use queue::{Pending, Saved, SavedTopic, WallTime};
+use storage::Disk;
+use storage::StorageError;
+use storage::{CursorState, Entry, Journal, State};
+use storage::{Log, Recovered};
+
+use super::{Topic, TopicLog, from_storage};
+use crate::channel::Channel;
+use crate::context::Context;
+
+impl Topic {
+    /// An ephemeral topic: it lives in memory only.
+    pub(crate) fn in_memory(name: TopicName, context: Arc<Context>) -> Arc<Self> {
+        let log = Log::in_memory(context.log, context.clock.first_seq());
+        let start = from_storage(log.committed());
+        Self::assemble(name, context, log, None, queue::Topic::new(true, start))
+    }
+
+    /// Open a topic's directory, or begin one there.
+    pub(crate) fn open(
+        name: TopicName,
+        context: Arc<Context>,
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+    ) -> Result<Arc<Self>, StorageError> {
+        let (mut journal, state) = Journal::open(Arc::clone(&disk), dir)?;
+        // After a kill, ids that clients have seen may belong to records that are gone: do not use them again.
+        let seq_min = if state.is_clean { 0 } else { context.clock.first_seq() };
+        let (log, recovered) = Log::open(disk, dir, context.log, seq_min)?;
+        tell_recovered(&name, &recovered, &state);
+        let rules = restored_rules(&state, &log);
+        journal.note(Entry::Opened);
+        journal.flush()?;
+        let topic = Self::assemble(name, context, log, Some(journal), rules);
+        topic.restore_channels(&state);
+        Ok(topic)
+    }
+
+    fn assemble(
+        name: TopicName,
+        context: Arc<Context>,
+        log: Log,
+        journal: Option<Journal>,
+        rules: queue::Topic,
+    ) -> Arc<Self> {
+        let log = TopicLog { rules, log, batch: None, batch_bytes: 0, channels: Arc::from([]) };
+        Arc::new(Self {
+            name,
+            context,
+            log: Mutex::new(log),
+            journal: Mutex::new(journal),
+            has_progress: AtomicBool::new(false),
+            is_deleted: AtomicBool::new(false),
+        })
+    }
+
+    fn restore_channels(self: &Arc<Self>, state: &State) {
+        for (&id, cursor) in &state.cursors {
+            let name = match ChannelName::new(&cursor.name) {
+                Ok(name) => name,
+                Err(error) => {
+                    tracing::error!(topic = %self.name, channel = cursor.name, %error, "a channel was left out");
+                    continue;
+                }
+            };
+            let mut log = self.lock_log();
+            let queue = queue::Channel::restore(
+                self.channel_rules(&name),
+                saved(cursor, &log.log),
+                log.rules.visible(),
+            );
+            let channel = Channel::new(name, Some(id), Arc::downgrade(self), queue);
+            for (from, to) in &cursor.skipped {
+                channel.skip(from_storage(*from), from_storage(*to));
+            }
+            log.add(channel);
+        }
+    }
+}
+
+/// What a clean end leaves nothing to say about.
+fn tell_recovered(name: &TopicName, recovered: &Recovered, state: &State) {
+    if !state.is_clean && recovered.torn_bytes > 0 {
+        tracing::warn!(topic = %name, bytes = recovered.torn_bytes, "a write that was never acknowledged was cut off");
+    }
+    if recovered.damaged_records > 0 || state.damaged_frames > 0 {
+        let (records, frames) = (recovered.damaged_records, state.damaged_frames);
+        tracing::error!(topic = %name, records, frames, "damage was found on disk and left out");
+    }
+}
+
+/// While the fan-out stands still its place was noted; otherwise the channels have been shown everything.
+fn restored_rules(state: &State, log: &Log) -> queue::Topic {
+    let start = from_storage(log.start());
+    queue::Topic::restore(SavedTopic {
+        tail: from_storage(log.committed()),
+        visible: state.visible.map_or(start, from_storage).max(start),
+        is_paused: state.is_paused,
+        is_ephemeral: false,
+        channels: state.cursors.values().map(|cursor| (cursor.name.clone(), false)).collect(),
+    })
+}
+
+/// A cursor as the rules want it. Where the log no longer, or not yet, reaches, its ends hold.
+fn saved(cursor: &CursorState, log: &Log) -> Saved {
+    let (seq, offset) = cursor.floor;
+    Saved {
+        floor: from_storage(log.locate(seq, offset)),
+        finished: cursor.finished.iter().collect(),
+        delivered: cursor.delivered,
+        pending: cursor
+            .pending
+            .iter()
+            .map(|(&seq, pending)| Pending {
+                seq,
+                attempts: pending.attempts,
+                due: pending.due_ns.map(WallTime),
+            })
+            .collect(),
+        is_paused: cursor.is_paused,
+    }
+}

@@ -1,0 +1,248 @@
+//! A topic on a disk that fails on command: what a publisher was promised is there after a crash at any call,
+//! and what was refused is not half there.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use daemon::shutdown::Shutdown;
+use protocol::{ChannelName, Frame, TopicName, decode_frame};
+use queue::{ConsumerId, Subscription};
+use storage::{Disk, FakeDisk, Fault, LogOptions};
+
+use super::Topic;
+use crate::channel::Channel;
+use crate::clock::Clock;
+use crate::context::{Context, Health, Rules};
+use crate::outbox::Outbox;
+use crate::receipt::PublishError;
+use crate::record::Node;
+use crate::timers::Timers;
+
+const DIR: &str = "/data/topics/t";
+
+/// A message as a consumer got it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Got {
+    body: String,
+    attempts: u16,
+    seq: u64,
+}
+
+fn context() -> Arc<Context> {
+    let (unsaved, _) = tokio::sync::mpsc::unbounded_channel();
+    Arc::new(Context {
+        clock: Clock::start(),
+        node: Node::new(1),
+        rules: Rules {
+            channel_consumers_max: 0,
+            msg_timeout: Duration::from_secs(60),
+            msg_timeout_max: Duration::from_secs(900),
+            ephemeral_depth_max: 10,
+            mem_queue_size: 10,
+        },
+        // Small segments, so that short scripts roll and remove them.
+        log: LogOptions { segment_bytes: 512, cache_bytes: 256, record_bytes_max: 4096 },
+        timers: Timers::default(),
+        health: Health::default(),
+        shutdown: Shutdown::new(),
+        unsaved,
+    })
+}
+
+fn open(disk: &FakeDisk) -> Result<Arc<Topic>, storage::StorageError> {
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    disk.create_dir(Path::new(DIR))?;
+    Topic::open(TopicName::new("t").unwrap(), context(), disk, Path::new(DIR))
+}
+
+fn publish(topic: &Arc<Topic>, bodies: &[&str]) -> Result<(), PublishError> {
+    let now = topic.context.clock.now();
+    let receipt = topic.append(bodies.iter().map(|body| body.as_bytes()), None, now)?;
+    topic.commit(now);
+    receipt.outcome().cloned().unwrap()
+}
+
+fn channel(topic: &Arc<Topic>, name: &str) -> Arc<Channel> {
+    topic.create_channel(&ChannelName::new(name).unwrap()).unwrap()
+}
+
+/// Subscribe as consumer number `id` and take up to `ready` messages.
+fn consume(topic: &Arc<Topic>, channel: &Arc<Channel>, id: u64, ready: u64) -> Vec<Got> {
+    let outbox = Outbox::new(ConsumerId(id), "127.0.0.1:1".parse().unwrap(), 0, Arc::default());
+    let asked = Subscription { msg_timeout: Duration::from_secs(60), sample_rate: 0 };
+    channel.subscribe(&outbox, asked).unwrap();
+    channel.ready(ConsumerId(id), ready);
+    while channel.dispatch(topic.context.clock.now()) {}
+    let (bytes, _) = outbox.take(Vec::new());
+    messages(&bytes)
+}
+
+fn messages(mut bytes: &[u8]) -> Vec<Got> {
+    let mut all = Vec::new();
+    while let Some((Frame::Message { head, body }, used)) = decode_frame(bytes, 4096).unwrap() {
+        all.push(Got {
+            body: String::from_utf8(body.to_vec()).unwrap(),
+            attempts: head.attempts,
+            seq: Node::new(1).seq_of(&head.id).unwrap(),
+        });
+        bytes = &bytes[used..];
+    }
+    all
+}
+
+fn bodies(got: &[Got]) -> Vec<&str> {
+    got.iter().map(|got| got.body.as_str()).collect()
+}
+
+#[test]
+fn a_full_disk_refuses_a_publish_and_takes_the_next_one_when_there_is_space() {
+    let disk = FakeDisk::default();
+    let topic = open(&disk).unwrap();
+    let jobs = channel(&topic, "jobs");
+    publish(&topic, &["before"]).unwrap();
+    disk.fail_at(disk.calls() + 1, Fault::full().lasting());
+    assert!(matches!(publish(&topic, &["refused"]), Err(PublishError::Refused(_))));
+    assert!(topic.context.health.error().is_some());
+    assert!(!topic.context.shutdown.is_triggered(), "a full disk does not end the process");
+    disk.heal();
+    publish(&topic, &["after"]).unwrap();
+    assert_eq!(topic.context.health.error(), None);
+    assert_eq!(bodies(&consume(&topic, &jobs, 1, 10)), ["before", "after"]);
+}
+
+#[test]
+fn a_failing_device_ends_the_process_with_a_reason() {
+    let disk = FakeDisk::default();
+    let topic = open(&disk).unwrap();
+    publish(&topic, &["before"]).unwrap();
+    disk.fail_at(disk.calls() + 1, Fault::io().lasting());
+    assert!(matches!(publish(&topic, &["refused"]), Err(PublishError::Refused(_))));
+    assert!(topic.context.shutdown.failure().is_some());
+}
+
+#[test]
+fn what_was_in_flight_at_a_crash_comes_again_with_its_attempts_and_what_was_finished_does_not() {
+    let disk = FakeDisk::default();
+    let topic = open(&disk).unwrap();
+    let jobs = channel(&topic, "jobs");
+    publish(&topic, &["a", "b", "c", "d"]).unwrap();
+    let got = consume(&topic, &jobs, 1, 3);
+    assert_eq!(bodies(&got), ["a", "b", "c"]);
+    jobs.finish(ConsumerId(1), got[1].seq).unwrap();
+    topic.save_progress();
+
+    let topic = open(&disk.crash()).unwrap();
+    let jobs = topic.channel(&ChannelName::new("jobs").unwrap()).unwrap();
+    let again = consume(&topic, &jobs, 2, 10);
+    assert_eq!(bodies(&again), ["a", "c", "d"]);
+    assert_eq!(again.iter().map(|got| got.attempts).collect::<Vec<_>>(), [2, 2, 1]);
+    assert_eq!(again[0].seq, got[0].seq, "ids survive a restart");
+}
+
+#[test]
+fn the_first_channel_takes_the_backlog_also_after_a_crash() {
+    let disk = FakeDisk::default();
+    publish(&open(&disk).unwrap(), &["a", "b"]).unwrap();
+    let disk = disk.crash();
+    let topic = open(&disk).unwrap();
+    assert_eq!(topic.counts().depth, 2);
+    let (first, second) = (channel(&topic, "first"), channel(&topic, "second"));
+    publish(&topic, &["c"]).unwrap();
+    assert_eq!(bodies(&consume(&topic, &first, 1, 10)), ["a", "b", "c"]);
+    assert_eq!(bodies(&consume(&topic, &second, 2, 10)), ["c"]);
+}
+
+#[test]
+fn pausing_and_emptying_hold_after_a_crash() {
+    let disk = FakeDisk::default();
+    let topic = open(&disk).unwrap();
+    channel(&topic, "jobs");
+    topic.set_paused(true).unwrap();
+    publish(&topic, &["gone", "too"]).unwrap();
+    topic.empty().unwrap();
+    publish(&topic, &["kept"]).unwrap();
+
+    let topic = open(&disk.crash()).unwrap();
+    let jobs = topic.channel(&ChannelName::new("jobs").unwrap()).unwrap();
+    assert!(topic.counts().is_paused);
+    assert_eq!(topic.counts().depth, 1);
+    assert_eq!(bodies(&consume(&topic, &jobs, 1, 10)), [] as [&str; 0]);
+    jobs.unsubscribe(ConsumerId(1));
+    topic.set_paused(false).unwrap();
+    assert_eq!(bodies(&consume(&topic, &jobs, 2, 10)), ["kept"]);
+}
+
+#[test]
+fn segments_that_every_channel_has_passed_are_removed() {
+    let disk = FakeDisk::default();
+    let topic = open(&disk).unwrap();
+    let jobs = channel(&topic, "jobs");
+    let body = "x".repeat(100);
+    for _ in 0..20 {
+        publish(&topic, &[&body]).unwrap();
+    }
+    let segments =
+        || disk.files().iter().filter(|path| path.extension().is_some_and(|end| end == "log")).count();
+    let before = segments();
+    for got in consume(&topic, &jobs, 1, 100) {
+        jobs.finish(ConsumerId(1), got.seq).unwrap();
+    }
+    topic.save_progress();
+    assert!(before > 3 && segments() == 1, "{before} segments before, {} after", segments());
+}
+
+/// Publish, consume, finish and requeue; what was acknowledged and what was finished for good.
+fn script(disk: &FakeDisk, acked: &mut BTreeSet<String>, attempted: &mut BTreeSet<String>) -> Result<(), ()> {
+    let topic = open(disk).map_err(drop)?;
+    let jobs = topic.create_channel(&ChannelName::new("jobs").unwrap()).map_err(drop)?;
+    for round in 0..6 {
+        let batch: Vec<_> = (0..4).map(|n| format!("{round}-{n}-{}", "x".repeat(60))).collect();
+        let parts: Vec<_> = batch.iter().map(String::as_str).collect();
+        publish(&topic, &parts).map_err(drop)?;
+        acked.extend(batch.iter().cloned());
+        let got = consume(&topic, &jobs, round + 1, 3);
+        for (n, got) in got.iter().enumerate() {
+            // From here on the message may be gone for good, whether or not the journal got that far.
+            attempted.insert(got.body.clone());
+            let id = ConsumerId(round + 1);
+            if n == 0 {
+                jobs.requeue(id, got.seq, Duration::ZERO, topic.context.clock.now()).map_err(drop)?;
+                attempted.remove(&got.body);
+            } else {
+                jobs.finish(id, got.seq).map_err(drop)?;
+            }
+        }
+        jobs.unsubscribe(ConsumerId(round + 1));
+        topic.save_progress();
+        if topic.context.shutdown.is_triggered() {
+            return Err(());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_crash_at_any_call_to_the_disk_loses_no_acknowledged_message() {
+    let calls = {
+        let disk = FakeDisk::default();
+        script(&disk, &mut BTreeSet::new(), &mut BTreeSet::new()).unwrap();
+        disk.calls()
+    };
+    assert!(calls > 30, "the script makes {calls} calls");
+    for call in 1..=calls {
+        for fault in [Fault::io().lasting(), Fault::io().keeping(50).lasting()] {
+            let disk = FakeDisk::default();
+            disk.fail_at(call, fault);
+            let (mut acked, mut finished) = (BTreeSet::new(), BTreeSet::new());
+            let _killed_on_the_way = script(&disk, &mut acked, &mut finished);
+            let topic = open(&disk.crash()).unwrap_or_else(|error| panic!("call {call}: {error}"));
+            let jobs = channel(&topic, "jobs");
+            let again: BTreeSet<_> =
+                consume(&topic, &jobs, 99, 1000).into_iter().map(|got| got.body).collect();
+            let lost: Vec<_> = acked.difference(&finished).filter(|body| !again.contains(*body)).collect();
+            assert!(lost.is_empty(), "killed at call {call} of {calls}: lost {lost:?}");
+        }
+    }
+}
