@@ -1,0 +1,194 @@
+//! The seam between the storage and the file system: everything the crate asks of a disk, and the real one.
+//! The disk of the tests, which fails on command, is `fake_disk`. No formats here.
+
+use std::fmt::Debug;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::StorageError;
+
+/// A file system, as far as the storage needs one. Every call may fail and is then safe to repeat or to give up.
+pub trait Disk: Send + Sync + Debug + 'static {
+    /// Create a directory and its parents, mode 0700; fine if it exists.
+    fn create_dir(&self, path: &Path) -> Result<(), StorageError>;
+    /// What is in a directory, in no particular order.
+    fn list(&self, path: &Path) -> Result<Vec<DirEntry>, StorageError>;
+    /// Create a file that must not exist yet, mode 0600.
+    fn create(&self, path: &Path) -> Result<Arc<dyn File>, StorageError>;
+    /// Open an existing file for reading and writing.
+    fn open(&self, path: &Path) -> Result<Arc<dyn File>, StorageError>;
+    /// Remove a file; open handles of it stay readable.
+    fn remove(&self, path: &Path) -> Result<(), StorageError>;
+    /// Remove a directory and everything in it.
+    fn remove_dir(&self, path: &Path) -> Result<(), StorageError>;
+    /// Rename a file or directory; a file in the place of `to` is replaced.
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), StorageError>;
+    /// Make the names in a directory survive a power cut.
+    fn sync_dir(&self, path: &Path) -> Result<(), StorageError>;
+    /// Whether there is a file or directory of this name.
+    fn exists(&self, path: &Path) -> Result<bool, StorageError>;
+}
+
+/// An open file. Reads and writes name their place, so one handle serves many threads.
+pub trait File: Send + Sync + Debug {
+    /// Read up to `buffer.len()` bytes; fewer than asked for may come back, 0 only at the end of the file.
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> Result<usize, StorageError>;
+    /// Write all bytes; after an error any part of them may be in the file.
+    fn write_at(&self, bytes: &[u8], at: u64) -> Result<(), StorageError>;
+    /// Make the content survive a power cut. A failure is final for the file: the kernel may have dropped the data.
+    fn sync_data(&self) -> Result<(), StorageError>;
+    /// The file's length in bytes.
+    fn len(&self) -> Result<u64, StorageError>;
+    /// Cut the file, or extend it with zeros.
+    fn set_len(&self, bytes: u64) -> Result<(), StorageError>;
+    /// Whether the file holds nothing.
+    fn is_empty(&self) -> Result<bool, StorageError> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// One name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirEntry {
+    /// The name without its directory; names that are not UTF-8 are never ours and are left out.
+    pub name: String,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+    /// The length of a file, 0 for a directory.
+    pub bytes: u64,
+}
+
+/// The file system of the machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    fn create_dir(&self, path: &Path) -> Result<(), StorageError> {
+        let result = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        result.map_err(|e| StorageError::io(&e, "create", path))
+    }
+
+    fn list(&self, path: &Path) -> Result<Vec<DirEntry>, StorageError> {
+        let failed = |e: io::Error| StorageError::io(&e, "list", path);
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let metadata = match entry.metadata() {
+                Ok(metadata) => metadata,
+                // Removed between the listing and the question: as if it had never been listed.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(failed(e)),
+            };
+            let is_dir = metadata.is_dir();
+            entries.push(DirEntry { name, is_dir, bytes: if is_dir { 0 } else { metadata.len() } });
+        }
+        Ok(entries)
+    }
+
+    fn create(&self, path: &Path) -> Result<Arc<dyn File>, StorageError> {
+        let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
+        let file = file.map_err(|e| StorageError::io(&e, "create", path))?;
+        Ok(Arc::new(RealFile { file, path: path.to_path_buf() }))
+    }
+
+    fn open(&self, path: &Path) -> Result<Arc<dyn File>, StorageError> {
+        let file = fs::OpenOptions::new().read(true).write(true).open(path);
+        let file = file.map_err(|e| StorageError::io(&e, "open", path))?;
+        Ok(Arc::new(RealFile { file, path: path.to_path_buf() }))
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), StorageError> {
+        fs::remove_file(path).map_err(|e| StorageError::io(&e, "remove", path))
+    }
+
+    fn remove_dir(&self, path: &Path) -> Result<(), StorageError> {
+        fs::remove_dir_all(path).map_err(|e| StorageError::io(&e, "remove", path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), StorageError> {
+        fs::rename(from, to).map_err(|e| StorageError::io(&e, "rename", from))
+    }
+
+    fn sync_dir(&self, path: &Path) -> Result<(), StorageError> {
+        let result = fs::File::open(path).and_then(|dir| dir.sync_all());
+        result.map_err(|e| StorageError::io(&e, "sync", path))
+    }
+
+    fn exists(&self, path: &Path) -> Result<bool, StorageError> {
+        path.try_exists().map_err(|e| StorageError::io(&e, "look for", path))
+    }
+}
+
+#[derive(Debug)]
+struct RealFile {
+    file: fs::File,
+    path: PathBuf,
+}
+
+impl RealFile {
+    fn failed(&self, operation: &'static str) -> impl Fn(io::Error) -> StorageError {
+        move |e| StorageError::io(&e, operation, &self.path)
+    }
+}
+
+impl File for RealFile {
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> Result<usize, StorageError> {
+        loop {
+            match self.file.read_at(buffer, at) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                other => return other.map_err(self.failed("read")),
+            }
+        }
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) -> Result<(), StorageError> {
+        self.file.write_all_at(bytes, at).map_err(self.failed("write"))
+    }
+
+    fn sync_data(&self) -> Result<(), StorageError> {
+        self.file.sync_data().map_err(self.failed("sync"))
+    }
+
+    fn len(&self) -> Result<u64, StorageError> {
+        self.file.metadata().map(|m| m.len()).map_err(self.failed("measure"))
+    }
+
+    fn set_len(&self, bytes: u64) -> Result<(), StorageError> {
+        self.file.set_len(bytes).map_err(self.failed("cut"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn files_and_directories_are_for_their_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("a/b");
+        RealDisk.create_dir(&inner).unwrap();
+        RealDisk.create(&inner.join("f")).unwrap().write_at(b"xyz", 2).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&inner), 0o700);
+        assert_eq!(mode(&inner.join("f")), 0o600);
+        assert_eq!(fs::read(inner.join("f")).unwrap(), b"\0\0xyz");
+        let listed = RealDisk.list(&inner).unwrap();
+        assert_eq!(listed, [DirEntry { name: "f".into(), is_dir: false, bytes: 5 }]);
+    }
+
+    #[test]
+    fn creating_over_an_existing_file_is_refused_and_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("once");
+        RealDisk.create(&path).unwrap();
+        let error = RealDisk.create(&path).unwrap_err();
+        assert_eq!(error.path, path);
+        assert!(RealDisk.open(&dir.path().join("never")).unwrap_err().is_missing());
+    }
+}

@@ -1,0 +1,128 @@
+//! What can go wrong with the disk, by what the caller can do about it. Damage that recovery steps over is not an
+//! error: it is counted in `Recovered` and reported by `Read::Damaged`.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A failed operation of the storage: what failed, on which file, why, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StorageError {
+    /// What the caller can do about it.
+    pub kind: ErrorKind,
+    /// What was tried, as it reads behind "could not": `write`, `open`, `rename`.
+    pub operation: &'static str,
+    /// The file or directory it was tried on.
+    pub path: PathBuf,
+    /// What the system said, empty where `kind` says everything.
+    pub detail: String,
+}
+
+/// Why an operation failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// No space, or the quota is used up: what is stored is safe, writing can go on when there is space again.
+    Full,
+    /// The system refused for another reason.
+    Io(io::ErrorKind),
+    /// Written by a later version: nothing was touched.
+    Newer {
+        /// The version in the file.
+        found: u32,
+        /// The newest version this program reads.
+        known: u32,
+    },
+    /// The file is not ours: nothing was touched.
+    Foreign,
+    /// The directory belongs to a stock nsqd: nothing was touched.
+    Stock,
+    /// Another process holds the directory.
+    Locked,
+    /// The name cannot be a folder.
+    Name,
+}
+
+impl StorageError {
+    pub(crate) fn new(kind: ErrorKind, operation: &'static str, path: &Path) -> Self {
+        Self { kind, operation, path: path.to_path_buf(), detail: String::new() }
+    }
+
+    pub(crate) fn io(error: &io::Error, operation: &'static str, path: &Path) -> Self {
+        let kind = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Full,
+            other => ErrorKind::Io(other),
+        };
+        Self { kind, operation, path: path.to_path_buf(), detail: error.to_string() }
+    }
+
+    /// Whether the disk or its quota is full: the one error after which waiting helps.
+    pub fn is_full(&self) -> bool {
+        self.kind == ErrorKind::Full
+    }
+
+    /// Whether the file or directory does not exist.
+    pub fn is_missing(&self) -> bool {
+        self.kind == ErrorKind::Io(io::ErrorKind::NotFound)
+    }
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "could not {} {}: ", self.operation, self.path.display())?;
+        match self.kind {
+            ErrorKind::Full => {
+                f.write_str("the disk is full; free space or enlarge the volume, publishing resumes by itself")
+            }
+            ErrorKind::Io(io::ErrorKind::PermissionDenied) => {
+                write!(f, "{}; give this process read and write access to it", self.detail)
+            }
+            ErrorKind::Io(io::ErrorKind::NotFound) => write!(f, "{}; it may have been removed", self.detail),
+            ErrorKind::Io(_) => write!(f, "{}; check the disk and the system log", self.detail),
+            ErrorKind::Newer { found, known } => write!(
+                f,
+                "it was written in format {found} by a later version, this one reads up to {known}; \
+                 nothing was changed, start the later version again"
+            ),
+            ErrorKind::Foreign => {
+                f.write_str("it was not written by this program; nothing was changed, move it away or choose another data path")
+            }
+            ErrorKind::Stock => f.write_str(
+                "the directory holds the data of a stock nsqd, and this version cannot import it yet; \
+                 nothing was changed, choose an empty data path",
+            ),
+            ErrorKind::Locked => f.write_str(
+                "another nsqd is running on this directory; stop it, or give this one its own data path",
+            ),
+            ErrorKind::Name => f.write_str("the name is empty or too long for a folder"),
+        }
+    }
+}
+
+impl std::error::Error for StorageError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_tells_what_failed_on_what_why_and_what_to_do() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let error = StorageError::io(&full, "write", Path::new("/data/topics/a/journal"));
+        assert!(error.is_full());
+        assert_eq!(
+            error.to_string(),
+            "could not write /data/topics/a/journal: the disk is full; free space or enlarge the volume, \
+             publishing resumes by itself"
+        );
+    }
+
+    #[test]
+    fn other_failures_are_not_taken_for_a_full_disk() {
+        let error = StorageError::io(&io::Error::from_raw_os_error(5), "sync", Path::new("a.log"));
+        assert!(!error.is_full());
+        assert!(error.to_string().contains("check the disk"), "{error}");
+        let newer = StorageError::new(ErrorKind::Newer { found: 9, known: 1 }, "open", Path::new("a.log"));
+        assert!(newer.to_string().contains("format 9"), "{newer}");
+    }
+}

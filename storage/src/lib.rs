@@ -1,0 +1,32 @@
+//! What is on disk: one append-only log of records per topic, and one journal of what the log's cursors have
+//! finished. Records are bytes here and cursors are numbers: topics, channels and messages live in `queue`.
+//!
+//! A log at `buffered`: what `commit` took is with the kernel and survives a killed process; a power cut may take
+//! what was not synced yet. No threads and no clock: the caller decides when to commit, flush and sync.
+
+mod chunk;
+mod directory;
+mod disk;
+mod error;
+#[cfg(any(test, feature = "fake"))]
+mod fake_disk;
+mod format;
+#[cfg(test)]
+mod golden;
+mod journal;
+mod lock;
+mod log;
+mod record;
+mod scan;
+mod segment;
+
+pub use chunk::{Chunk, Read, Record};
+pub use directory::{DataDir, decode_name, encode_name};
+pub use disk::{DirEntry, Disk, File, RealDisk};
+pub use error::{ErrorKind, StorageError};
+#[cfg(any(test, feature = "fake"))]
+pub use fake_disk::{FakeDisk, Fault};
+pub use journal::{CursorState, Entry, Journal, Pending, RangeSet, State};
+pub use lock::DirLock;
+pub use log::{Log, LogOptions, Position, Recovered};
+pub use segment::SegmentReader;

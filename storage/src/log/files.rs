@@ -1,0 +1,151 @@
+//! The files of a log: writing a commit into them, undoing one that failed, removing old ones.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::{Disk, File};
+use crate::error::StorageError;
+use crate::log::Position;
+use crate::segment::{Segment, Source};
+
+/// A log's directory and the one file in it that is written to.
+#[derive(Debug)]
+pub(crate) struct Files {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    /// The file of the last segment. `None`: the next batch begins a new one, because there is none yet, its tail
+    /// is torn, or a write to it failed.
+    active: Option<Arc<dyn File>>,
+    /// Files that must be gone before anything is written: their offsets will be used again.
+    leftovers: Vec<PathBuf>,
+}
+
+impl Files {
+    pub(crate) fn new(disk: Arc<dyn Disk>, dir: &Path, active: Option<Arc<dyn File>>) -> Self {
+        Self { disk, dir: dir.to_path_buf(), active, leftovers: Vec::new() }
+    }
+
+    pub(crate) fn is_writable(&self) -> bool {
+        self.active.is_some()
+    }
+
+    pub(crate) fn active(&self) -> Option<Arc<dyn File>> {
+        self.active.clone()
+    }
+
+    pub(crate) fn source(&self, segment: &Segment, is_last: bool) -> Source {
+        match &self.active {
+            Some(file) if is_last => Source::Open(file.clone()),
+            _ => Source::Closed(self.disk.clone(), segment.path(&self.dir)),
+        }
+    }
+
+    pub(crate) fn remove(&self, segment: &Segment) -> Result<(), StorageError> {
+        absent_is_fine(self.disk.remove(&segment.path(&self.dir)))
+    }
+
+    /// Remove a segment's file before the next write: a new one will begin at the same offset.
+    pub(crate) fn replace(&mut self, segment: &Segment) {
+        self.active = None;
+        self.leftovers.push(segment.path(&self.dir));
+    }
+
+    /// Write what begins at `from`, in pieces where `rolls` begin. After an error it is as if nothing was written.
+    pub(crate) fn write(
+        &mut self,
+        segments: &mut Vec<Segment>,
+        bytes: &[u8],
+        from: Position,
+        rolls: &[Segment],
+    ) -> Result<(), StorageError> {
+        // The newest come first: an older one missing below a newer one would look like records lost.
+        while let Some(path) = self.leftovers.first() {
+            absent_is_fine(self.disk.remove(path))?;
+            self.leftovers.remove(0);
+        }
+        let before = self.active.clone();
+        let count = segments.len();
+        let result = self.write_pieces(segments, bytes, from.offset, rolls);
+        if let Err(error) = &result {
+            self.undo(segments, count, before, from, error);
+        }
+        result
+    }
+
+    fn write_pieces(
+        &mut self,
+        segments: &mut Vec<Segment>,
+        bytes: &[u8],
+        from: u64,
+        rolls: &[Segment],
+    ) -> Result<(), StorageError> {
+        let mut rest = bytes;
+        let mut at = from;
+        for roll in rolls {
+            let length = usize::try_from(roll.base.offset - at).unwrap_or(usize::MAX);
+            let Some((piece, behind)) = rest.split_at_checked(length) else {
+                unreachable!("segments begin inside of what is written")
+            };
+            self.write_piece(segments, piece, at)?;
+            self.begin(segments, roll)?;
+            (rest, at) = (behind, roll.base.offset);
+        }
+        self.write_piece(segments, rest, at)
+    }
+
+    fn write_piece(&self, segments: &[Segment], piece: &[u8], at: u64) -> Result<(), StorageError> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        let (Some(file), Some(segment)) = (&self.active, segments.last()) else {
+            unreachable!("a batch without a segment begins one")
+        };
+        file.write_at(piece, segment.place(at))
+    }
+
+    fn begin(&mut self, segments: &mut Vec<Segment>, segment: &Segment) -> Result<(), StorageError> {
+        let file = self.disk.create(&segment.path(&self.dir))?;
+        // Listed before its header is written, so that a failure there is undone.
+        segments.push(*segment);
+        file.write_at(&segment.header(), 0)?;
+        self.active = Some(file);
+        Ok(())
+    }
+
+    /// Back to `from`: the segments begun are removed, the newest first, then the old one is cut. A crash in
+    /// between leaves a prefix of the commit, whose outcome nobody was told.
+    fn undo(
+        &mut self,
+        segments: &mut Vec<Segment>,
+        count: usize,
+        before: Option<Arc<dyn File>>,
+        from: Position,
+        error: &StorageError,
+    ) {
+        self.active = None;
+        for begun in segments.drain(count..).rev() {
+            let path = begun.path(&self.dir);
+            if absent_is_fine(self.disk.remove(&path)).is_err() {
+                self.leftovers.push(path);
+            }
+        }
+        let (Some(file), Some(segment)) = (before, segments.last().copied()) else { return };
+        // Only a full disk leaves a file that can be trusted: after any other error the kernel may have dropped
+        // pages of it, and no later record may depend on it.
+        if error.is_full() && file.set_len(segment.place(from.offset)).is_ok() {
+            self.active = Some(file);
+            return;
+        }
+        if segment.base.offset == from.offset {
+            segments.pop();
+            self.leftovers.push(segment.path(&self.dir));
+        }
+    }
+}
+
+fn absent_is_fine(result: Result<(), StorageError>) -> Result<(), StorageError> {
+    match result {
+        Err(error) if error.is_missing() => Ok(()),
+        other => other,
+    }
+}

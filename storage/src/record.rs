@@ -1,0 +1,139 @@
+//! One record's bytes: header, checksum, payload. Where records stand in a file is `segment`'s business.
+
+use crate::format::{take_u32, take_u64};
+
+/// The bytes before a payload.
+pub(crate) const HEADER_BYTES: usize = 20;
+/// The most that `left` can say; larger batches saturate, and end all the same where `left` is 0.
+pub(crate) const LEFT_MAX: u32 = 0x00ff_ffff;
+
+/// What stands before a payload.
+///
+/// ```text
+///  0        4             8       16            20
+///  | crc32c | payload len | seq   | flags| left | payload ... |      all numbers little-endian
+///           |<------------- covered by crc32c ------------->|      flags: 8 bits, left: 24 bits below them
+/// ```
+///
+/// The checksum is seeded with the segment's incarnation and the record's offset in the log: bytes left over from
+/// an earlier file, or copied to another place, are never taken for a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) crc: u32,
+    pub(crate) payload_bytes: u32,
+    pub(crate) seq: u64,
+    /// None are defined yet; this version writes 0.
+    pub(crate) flags: u8,
+    /// How many records of the same batch follow.
+    pub(crate) left: u32,
+}
+
+impl Header {
+    /// Read a header; `None` if there are fewer bytes than one. Says nothing about its validity.
+    pub(crate) fn parse(mut bytes: &[u8]) -> Option<Self> {
+        if bytes.len() < HEADER_BYTES {
+            return None;
+        }
+        let crc = take_u32(&mut bytes)?;
+        let payload_bytes = take_u32(&mut bytes)?;
+        let seq = take_u64(&mut bytes)?;
+        let [a, b, c, flags] = take_u32(&mut bytes)?.to_le_bytes();
+        Some(Self { crc, payload_bytes, seq, flags, left: u32::from_le_bytes([a, b, c, 0]) })
+    }
+
+    /// The whole record's length.
+    pub(crate) fn record_bytes(&self) -> u64 {
+        HEADER_BYTES as u64 + u64::from(self.payload_bytes)
+    }
+
+    fn encode(&self) -> [u8; HEADER_BYTES] {
+        let word = (u32::from(self.flags) << 24) | self.left.min(LEFT_MAX);
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[..4].copy_from_slice(&self.crc.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.payload_bytes.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.seq.to_le_bytes());
+        bytes[16..].copy_from_slice(&word.to_le_bytes());
+        bytes
+    }
+}
+
+/// Fill in the header of `record`, whose payload stands behind `HEADER_BYTES` free bytes.
+pub(crate) fn seal(record: &mut [u8], seq: u64, left: u32, seed: Seed) {
+    let Some((head, payload)) = record.split_at_mut_checked(HEADER_BYTES) else {
+        unreachable!("the caller reserved a header")
+    };
+    let Ok(payload_bytes) = u32::try_from(payload.len()) else {
+        unreachable!("a record is far smaller than 4 GiB")
+    };
+    let mut bytes = Header { crc: 0, payload_bytes, seq, flags: 0, left }.encode();
+    let crc = seed.checksum([&bytes[4..], payload]);
+    bytes[..4].copy_from_slice(&crc.to_le_bytes());
+    head.copy_from_slice(&bytes);
+}
+
+/// What makes a checksum valid in one place of one file only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seed {
+    pub(crate) incarnation: u64,
+    pub(crate) offset: u64,
+}
+
+impl Seed {
+    /// The checksum of a record given in parts, without its first 4 bytes.
+    pub(crate) fn checksum<const N: usize>(self, parts: [&[u8]; N]) -> u32 {
+        parts.iter().fold(self.start(), |crc, part| crc32c::crc32c_append(crc, part))
+    }
+
+    /// The checksum before the first byte.
+    pub(crate) fn start(self) -> u32 {
+        let crc = crc32c::crc32c(&self.incarnation.to_le_bytes());
+        crc32c::crc32c_append(crc, &self.offset.to_le_bytes())
+    }
+
+    /// Whether `record`, header and whole payload, is what was written here.
+    pub(crate) fn matches(self, header: &Header, record: &[u8]) -> bool {
+        record.get(4..).is_some_and(|covered| self.checksum([covered]) == header.crc)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEED: Seed = Seed { incarnation: 7, offset: 1000 };
+
+    fn sealed(payload: &[u8], seq: u64, left: u32) -> Vec<u8> {
+        let mut record = vec![0; HEADER_BYTES];
+        record.extend_from_slice(payload);
+        seal(&mut record, seq, left, SEED);
+        record
+    }
+
+    #[test]
+    fn record_is_read_back_as_it_was_written() {
+        let record = sealed(b"hello", u64::MAX - 1, 3);
+        let header = Header::parse(&record).unwrap();
+        assert_eq!((header.payload_bytes, header.seq, header.flags, header.left), (5, u64::MAX - 1, 0, 3));
+        assert_eq!(header.record_bytes(), 25);
+        assert!(SEED.matches(&header, &record));
+        assert_eq!(Header::parse(&sealed(b"", 1, u32::MAX)).unwrap().left, LEFT_MAX);
+    }
+
+    #[test]
+    fn any_flipped_bit_is_noticed() {
+        let record = sealed(b"payload", 42, 1);
+        for bit in 0..record.len() * 8 {
+            let mut flipped = record.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(!SEED.matches(&Header::parse(&flipped).unwrap(), &flipped), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn record_is_valid_in_one_place_of_one_file_only() {
+        let record = sealed(b"payload", 42, 0);
+        let header = Header::parse(&record).unwrap();
+        assert!(!Seed { offset: 1001, ..SEED }.matches(&header, &record));
+        assert!(!Seed { incarnation: 8, ..SEED }.matches(&header, &record));
+    }
+}
