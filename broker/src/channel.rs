@@ -343,6 +343,8 @@ fn look(chunk: &Chunk, offset: u64) -> Option<Fetched> {
             None => Fetched::Lost { next: found.next, messages: 1 },
         }),
         Read::Outside => None,
-        Read::Damaged { next } => Some(Fetched::Lost { next: next.unwrap_or(chunk.end()), messages: 1 }),
+        Read::Damaged { next } => {
+            Some(Fetched::Lost { next: next.unwrap_or(chunk.end()), messages: chunk.lost() })
+        }
     }
 }

@@ -32,7 +32,10 @@ impl Topic {
     ) -> Result<Arc<Self>, StorageError> {
         let (mut journal, state) = Journal::open(Arc::clone(&disk), dir)?;
         // After a kill, ids that clients have seen may belong to records that are gone: do not use them again.
-        let seq_min = if state.is_clean { 0 } else { context.clock.first_seq() };
+        let seq_min = match state.seq_min() {
+            known if state.is_clean && known > 0 => known,
+            known => context.clock.first_seq().max(known),
+        };
         let (log, recovered) = Log::open(disk, dir, context.log, seq_min)?;
         tell_recovered(&name, &recovered, &state);
         let rules = restored_rules(&state, &log);
@@ -78,7 +81,8 @@ impl Topic {
             );
             let channel = Channel::new(name, Some(id), Arc::downgrade(self), queue);
             for (from, to) in &cursor.skipped {
-                channel.skip(from_storage(*from), from_storage(*to));
+                let placed = |at: &storage::Position| from_storage(log.log.locate(at.seq, at.offset));
+                channel.skip(placed(from), placed(to));
             }
             log.add(channel);
         }
@@ -98,10 +102,10 @@ fn tell_recovered(name: &TopicName, recovered: &Recovered, state: &State) {
 
 /// While the fan-out stands still its place was noted; otherwise the channels have been shown everything.
 fn restored_rules(state: &State, log: &Log) -> queue::Topic {
-    let start = from_storage(log.start());
+    let visible = state.visible.unwrap_or(log.start());
     queue::Topic::restore(SavedTopic {
         tail: from_storage(log.committed()),
-        visible: state.visible.map_or(start, from_storage).max(start),
+        visible: from_storage(log.locate(visible.seq, visible.offset)),
         is_paused: state.is_paused,
         is_ephemeral: false,
         channels: state.cursors.values().map(|cursor| (cursor.name.clone(), false)).collect(),

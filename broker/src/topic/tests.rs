@@ -142,6 +142,21 @@ fn what_was_in_flight_at_a_crash_comes_again_with_its_attempts_and_what_was_fini
 }
 
 #[test]
+fn after_a_clean_stop_of_an_idle_topic_new_messages_are_new() {
+    let disk = FakeDisk::default();
+    for round in 0..3 {
+        let topic = open(&disk).unwrap();
+        let jobs = channel(&topic, "jobs");
+        if round == 2 {
+            publish(&topic, &["a"]).unwrap();
+            let got = consume(&topic, &jobs, 1, 10);
+            assert_eq!((bodies(&got), got[0].attempts), (vec!["a"], 1));
+        }
+        topic.close().unwrap();
+    }
+}
+
+#[test]
 fn the_first_channel_takes_the_backlog_also_after_a_crash() {
     let disk = FakeDisk::default();
     publish(&open(&disk).unwrap(), &["a", "b"]).unwrap();
