@@ -1,0 +1,18 @@
+//! NsqCluster, NsqTopic and NsqChannel: the resources, their validation, and the plan of what must run.
+//! Values in, values out: nothing here opens a socket or a file.
+
+pub mod change;
+mod crds;
+mod declaration;
+mod nearest;
+pub mod plan;
+mod problem;
+mod relations;
+pub mod resources;
+pub mod validate;
+
+pub use change::{Change, changes};
+pub use crds::crds;
+pub use declaration::Declaration;
+pub use plan::{Plan, plan};
+pub use problem::Problem;
