@@ -172,7 +172,8 @@ impl Broker {
         let _turn = turn.lock().await;
         let is_deleted = self.remove(name);
         if is_deleted && !name.is_ephemeral() {
-            self.dir.delete(name.as_str())?;
+            // Were the folder left under its name, the next publish would bring the old messages back.
+            self.dir.delete(name.as_str()).inspect_err(|error| self.context.fail_stop(error))?;
         }
         Ok(is_deleted)
     }

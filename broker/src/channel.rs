@@ -27,6 +27,9 @@ const READ_BYTES: usize = 256 * 1024;
 /// Turns one dispatch takes before it lets its thread serve others.
 const TURNS_MAX: usize = 4;
 
+/// How often one dispatch saves what others requeue meanwhile.
+const SAVES_MAX: usize = 8;
+
 /// A channel of a topic.
 #[derive(Debug)]
 pub(crate) struct Channel {
@@ -86,6 +89,10 @@ impl Channel {
     /// there is more to do than one turn may take.
     pub(crate) fn dispatch(self: &Arc<Self>, now: Now) -> bool {
         let Some(topic) = self.topic.upgrade() else { return false };
+        // A message handed to a consumer that is being closed would only cost it an attempt.
+        if topic.context.shutdown.is_triggered() {
+            return false;
+        }
         let mut loaded_at = None;
         for _ in 0..TURNS_MAX {
             match self.dispatch_loaded(&topic, now) {
@@ -107,17 +114,29 @@ impl Channel {
         true
     }
 
-    /// Timeouts and deferrals that are due; called by the timers.
+    /// `dispatch`, for threads that must not be kept by a long backlog: what one turn leaves is handed on.
+    pub(crate) fn dispatch_once(self: &Arc<Self>, now: Now) {
+        if self.dispatch(now)
+            && let Some(topic) = self.topic.upgrade()
+        {
+            let _stopping = topic.context.unserved.send(Arc::clone(self));
+        }
+    }
+
+    /// The alarm set for `at` rings. One that an earlier alarm has overtaken is ignored: were it to set the next
+    /// alarm too, alarms would multiply with every earlier deadline.
+    pub(crate) fn ring(self: &Arc<Self>, at: queue::Instant) {
+        if self.armed.compare_exchange(at.0, u64::MAX, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.expire();
+        }
+    }
+
+    /// Timeouts and deferrals that are due.
     pub(crate) fn expire(self: &Arc<Self>) {
-        self.armed.store(u64::MAX, Ordering::Release);
         let Some(topic) = self.topic.upgrade() else { return };
         let now = topic.context.clock.now();
-        let expired = self.lock().queue.expire(now);
-        if expired.timed_out > 0 {
-            // The attempts must be in the journal before the message goes out again.
-            topic.save_progress();
-        }
-        while self.dispatch(now) {}
+        self.lock().queue.expire(now);
+        self.dispatch_once(now);
         self.arm(&topic.context, self.lock().queue.next_deadline(), now);
     }
 
@@ -224,6 +243,17 @@ impl Channel {
 
     fn dispatch_loaded(self: &Arc<Self>, topic: &Arc<Topic>, now: Now) -> Dispatched {
         let mut state = self.lock();
+        // What was requeued or timed out must be in the journal before it goes out again, or a kill would forget
+        // the attempt. The journal's lock comes before the channel's; a channel that is deleted meanwhile is no
+        // longer saved, so this does not go on for ever.
+        for _ in 0..SAVES_MAX {
+            if !state.queue.is_urgent() {
+                break;
+            }
+            drop(state);
+            topic.save_progress();
+            state = self.lock();
+        }
         let ChannelState { queue, loaded } = &mut *state;
         let result = queue.dispatch(now, &mut Delivery { topic, loaded, fetched: u64::MAX });
         if matches!(result, Dispatched::Idle) && queue.depth() == 0 {
@@ -251,9 +281,12 @@ impl Channel {
                 self.lock().loaded.keep(chunk);
                 true
             }
+            // The segment went between looking it up and opening it: an emptied channel or a deleted topic has
+            // moved on, and an ephemeral channel is moved by the trim that removed it.
+            Err(error) if error.is_missing() => !topic.is_deleted(),
             Err(error) => {
                 tracing::error!(topic = %topic.name, channel = %self.name, %error, "cannot read the backlog");
-                topic.context.fail_stop(&error);
+                topic.context.refused(&error);
                 false
             }
         }
@@ -344,7 +377,7 @@ fn look(chunk: &Chunk, offset: u64) -> Option<Fetched> {
         }),
         Read::Outside => None,
         Read::Damaged { next } => {
-            Some(Fetched::Lost { next: next.unwrap_or(chunk.end()), messages: chunk.lost() })
+            Some(Fetched::Lost { next: next.unwrap_or(chunk.end()), messages: chunk.lost().max(1) })
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use daemon::shutdown::Shutdown;
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::record::Node;
 use crate::timers::Timers;
@@ -44,6 +45,8 @@ pub(crate) struct Context {
     pub health: Health,
     /// Ends the process when the disk can no longer be trusted.
     pub shutdown: Shutdown,
+    /// Channels with more to deliver than one turn may take.
+    pub(crate) unserved: UnboundedSender<Arc<Channel>>,
     /// Topics whose channels have progress that is not in their journal yet.
     pub unsaved: UnboundedSender<Arc<Topic>>,
 }
@@ -78,6 +81,16 @@ impl Health {
 }
 
 impl Context {
+    /// The disk refused. A full disk may have room again later, and file descriptors come back: go on and say so.
+    /// Anything else is not to be trusted.
+    pub(crate) fn refused(&self, error: &storage::StorageError) {
+        if error.is_passing() {
+            self.health.failed(error.to_string());
+        } else {
+            self.fail_stop(error);
+        }
+    }
+
     /// The disk failed in a way that makes what follows unsafe: refuse, say so, and end the process. A
     /// restart reads what the disk really holds.
     pub(crate) fn fail_stop(&self, error: &storage::StorageError) {

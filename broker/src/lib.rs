@@ -2,6 +2,7 @@
 //! messages go; `shard.rs` explains how connections share a thread. The rules of topics and channels are in
 //! crate `queue`, the files in crate `storage`; this crate is the only one that knows both.
 
+mod backlog;
 mod broker;
 mod channel;
 mod client;

@@ -33,6 +33,8 @@ struct Waiting {
     bytes: Vec<u8>,
     /// A delivery was turned away for want of room: look at the channel again after sending.
     is_starved: bool,
+    /// How many of the bytes are replies and heartbeats, which the client's own commands caused.
+    reply_bytes: usize,
 }
 
 impl Outbox {
@@ -50,7 +52,11 @@ impl Outbox {
 
     /// Put bytes in and have the shard send them in its next tick.
     pub(crate) fn put(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut self.lock().bytes);
+        let mut waiting = self.lock();
+        let before = waiting.bytes.len();
+        write(&mut waiting.bytes);
+        waiting.reply_bytes += waiting.bytes.len() - before;
+        drop(waiting);
         self.enlist();
     }
 
@@ -81,12 +87,13 @@ impl Outbox {
     pub(crate) fn take(&self, empty: Vec<u8>) -> (Vec<u8>, bool) {
         let mut waiting = self.lock();
         let is_starved = std::mem::take(&mut waiting.is_starved);
+        waiting.reply_bytes = 0;
         (std::mem::replace(&mut waiting.bytes, empty), is_starved)
     }
 
-    /// Bytes that wait to be sent.
-    pub(crate) fn waiting_bytes(&self) -> usize {
-        self.lock().bytes.len()
+    /// Bytes of replies that wait to be sent.
+    pub(crate) fn reply_bytes(&self) -> usize {
+        self.lock().reply_bytes
     }
 
     /// Have the shard close the connection.
@@ -110,7 +117,7 @@ impl Outbox {
     /// The shard has taken the connection off its list. Called before the bytes are taken, so that
     /// bytes put in meanwhile enlist it again.
     pub(crate) fn delist(&self) {
-        self.is_enlisted.store(false, Ordering::Release);
+        self.is_enlisted.swap(false, Ordering::AcqRel);
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

@@ -11,6 +11,7 @@ use daemon::listen::{ListenError, bind};
 use daemon::options::{Parsed, parse};
 use daemon::shutdown::{Shutdown, on_signals};
 use protocol::lookup::PeerInfo;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use storage::DataDir;
 use storage::DirLock;
 use storage::LogOptions;
@@ -20,6 +21,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::broker::Broker;
+use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::context::{Context, Health, Rules};
 use crate::http::{Addresses, router};
@@ -28,7 +30,7 @@ use crate::record::{Node, RECORD_OVERHEAD};
 use crate::shard::ShardHandle;
 use crate::timers::Timers;
 use crate::topic::Topic;
-use crate::{journals, listener, lookup};
+use crate::{backlog, journals, listener, lookup};
 
 /// What `--help` begins with.
 const ABOUT: &str = "nsqd receives, queues and delivers messages: NSQ's daemon, with every message on disk before it is acknowledged";
@@ -126,6 +128,7 @@ pub async fn serve(
     started: impl FnOnce(Addresses),
 ) -> Result<(), ServeError> {
     tracing::info!("{}", daemon::version::version_line("nsqd"));
+    raise_file_limit();
     let path = Path::new(&options.data_path).to_owned();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let _lock = DirLock::acquire(&path)?;
@@ -139,10 +142,9 @@ pub async fn serve(
         tcp: tcp.local_addr().map_err(ServeError::Start)?,
         http: http.as_ref().and_then(|listener| listener.local_addr().ok()),
     };
-    let (context, unsaved) = context(&options, &shutdown);
+    let (context, work) = context(&options, &shutdown);
     let broker = Broker::open(options, Arc::clone(&context), Handle::current(), disk, dir)?;
-    let saving = tokio::spawn(journals::save_for_ever(unsaved, shutdown.clone()));
-    let waking = tokio::spawn(async move { context.timers.run(context.clock).await });
+    work.start(&context);
     broker.redeliver();
     let (shards, threads) = start_shards(&broker).map_err(ServeError::Start)?;
     tracing::info!("TCP: listening on {}", addresses.tcp);
@@ -158,16 +160,43 @@ pub async fn serve(
         None => shutdown.wait().await,
     }
     stop(&broker, threads).await;
-    saving.abort();
-    waking.abort();
     match shutdown.failure() {
         Some(why) => Err(ServeError::Failed(why)),
         None => Ok(()),
     }
 }
 
-fn context(options: &Options, shutdown: &Shutdown) -> (Arc<Context>, UnboundedReceiver<Arc<Topic>>) {
-    let (unsaved, receiver) = unbounded_channel();
+/// What topics and channels hand to the control runtime.
+struct Work {
+    to_save: UnboundedReceiver<Arc<Topic>>,
+    to_serve: UnboundedReceiver<Arc<Channel>>,
+}
+
+impl Work {
+    /// Start the tasks that do it. Should one end before the broker does, messages would wait for ever: the
+    /// process ends then, and a restart goes on from what is on disk.
+    fn start(self, context: &Arc<Context>) {
+        let stop = context.shutdown.clone();
+        watch("journal writer", stop.clone(), journals::save_for_ever(self.to_save, stop.clone()));
+        watch("backlog", stop.clone(), backlog::serve_for_ever(self.to_serve, stop.clone()));
+        let timers = Arc::clone(context);
+        watch("timers", stop, async move { timers.timers.run(timers.clock).await });
+    }
+}
+
+fn watch(name: &'static str, stop: Shutdown, work: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(async move {
+        let work = tokio::spawn(work);
+        tokio::select! {
+            _ended = work => if !stop.is_triggered() { stop.fail(format!("the task of the {name} ended")) },
+            () = stop.wait() => {}
+        }
+    });
+}
+
+fn context(options: &Options, shutdown: &Shutdown) -> (Arc<Context>, Work) {
+    let (unsaved, to_save) = unbounded_channel();
+    let (unserved, to_serve) = unbounded_channel();
     let context = Context {
         clock: Clock::start(),
         node: Node::new(options.node_id),
@@ -187,8 +216,9 @@ fn context(options: &Options, shutdown: &Shutdown) -> (Arc<Context>, UnboundedRe
         health: Health::default(),
         shutdown: shutdown.clone(),
         unsaved,
+        unserved,
     };
-    (Arc::new(context), receiver)
+    (Arc::new(context), Work { to_save, to_serve })
 }
 
 fn start_shards(broker: &Arc<Broker>) -> io::Result<(Vec<ShardHandle>, Vec<JoinHandle<()>>)> {
@@ -208,6 +238,15 @@ fn who_we_are(options: &Options, addresses: Addresses) -> PeerInfo {
         broadcast_address: options.broadcast_address.clone(),
         topology_zone: options.topology_zone.clone(),
         topology_region: options.topology_region.clone(),
+    }
+}
+
+/// Go programs take all the file descriptors they may have; so do we, for connections and segments need them.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
     }
 }
 

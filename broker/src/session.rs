@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 
 use crate::channel::Channel;
 use crate::outbox::Outbox;
-use crate::session::replies::Replies;
+use crate::session::replies::{Replies, Verb};
 use crate::session::send::Unsent;
 use crate::shard::Shard;
 use crate::topic::Topic;
@@ -51,7 +51,11 @@ pub(crate) struct Session {
     state: RefCell<State>,
     /// Tells the reading task to end, or that there is room for replies again.
     changed: Notify,
+    /// Nothing is read until the client has read some of its replies.
+    is_held: Cell<bool>,
     is_over: Cell<bool>,
+    /// Ends whatever still waits for the socket.
+    ended: Notify,
     heard_at: Cell<u64>,
     heartbeat_at: Cell<u64>,
 }
@@ -80,10 +84,37 @@ struct Consumes {
 enum Step {
     /// The next command.
     Next,
-    /// Make a topic, and perhaps a channel in it, then the same command again.
-    Open { topic: TopicName, channel: Option<ChannelName> },
+    /// Make something, then the same command again.
+    Open(Opening),
     /// Nothing more is read from this client.
     Close,
+}
+
+/// What a command needs and does not find.
+#[derive(Debug, Clone)]
+enum Opening {
+    /// For a publish.
+    Topic { verb: Verb, topic: TopicName },
+    /// For SUB.
+    Channel { topic: TopicName, channel: ChannelName },
+}
+
+impl Opening {
+    /// What the client is told when it cannot be had.
+    fn failed(&self, why: impl std::fmt::Display) -> Error {
+        match self {
+            Self::Topic { verb, .. } => verb.failed(why),
+            Self::Channel { .. } => Error::new(Code::SubFailed, format!("SUB failed {why}")),
+        }
+    }
+
+    /// nsqd's words for something that is deleted as fast as it is made.
+    fn keeps_going(&self) -> Error {
+        match self {
+            Self::Topic { verb, .. } => verb.failed("exiting"),
+            Self::Channel { .. } => Error::sub_deleted(),
+        }
+    }
 }
 
 /// Why reading ends.
@@ -120,7 +151,9 @@ impl Session {
             replies: RefCell::default(),
             state: RefCell::new(state),
             changed: Notify::new(),
+            is_held: Cell::new(false),
             is_over: Cell::new(false),
+            ended: Notify::new(),
             heard_at: Cell::new(now.instant.0),
             heartbeat_at: Cell::new(now.instant.0 + nanos(heartbeat)),
         };
@@ -138,7 +171,9 @@ impl Session {
         let mut rest = Vec::new();
         while !self.is_over.get() {
             if self.replies_are_unread() {
+                self.is_held.set(true);
                 self.changed.notified().await;
+                self.is_held.set(false);
                 continue;
             }
             tokio::select! {
@@ -234,11 +269,15 @@ impl Session {
                 Err(DecodeError::LineTooLong) => Step::Close,
             };
             match step {
-                Step::Open { topic, channel } if tries < OPEN_TRIES_MAX => {
+                Step::Open(opening) if tries < OPEN_TRIES_MAX => {
                     tries += 1;
-                    self.open(shard, topic, channel).await?;
+                    self.open(shard, opening).await?;
                 }
-                _ => return Err(Over),
+                Step::Open(opening) => {
+                    self.reply_error(&opening.keeps_going());
+                    return Err(Over);
+                }
+                Step::Next | Step::Close => return Err(Over),
             }
         }
         Ok(used)
@@ -246,18 +285,21 @@ impl Session {
 
     /// Make what a command names, on the control runtime: disk and lookupds may take their time, and the
     /// shard's other sessions must not wait for them.
-    async fn open(&self, shard: &Shard, topic: TopicName, channel: Option<ChannelName>) -> Result<(), Over> {
+    async fn open(&self, shard: &Shard, opening: Opening) -> Result<(), Over> {
         let broker = Arc::clone(&shard.broker);
-        let verb = if channel.is_some() { "SUB" } else { "PUB" };
-        let opening =
-            shard.broker.control.spawn(async move { broker.open_names(&topic, channel.as_ref()).await });
-        let failure = match opening.await {
+        let wanted = opening.clone();
+        let done = shard.broker.control.spawn(async move {
+            match wanted {
+                Opening::Topic { topic, .. } => broker.open_names(&topic, None).await,
+                Opening::Channel { topic, channel } => broker.open_names(&topic, Some(&channel)).await,
+            }
+        });
+        let failure = match done.await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "exiting".to_owned(),
         };
-        let code = if verb == "SUB" { Code::SubFailed } else { Code::PubFailed };
-        self.reply_error(&Error::new(code, format!("{verb} failed {failure}")));
+        self.reply_error(&opening.failed(failure));
         Err(Over)
     }
 
@@ -294,7 +336,7 @@ impl Session {
     }
 
     fn replies_are_unread(&self) -> bool {
-        self.outbox.waiting_bytes() > UNREAD_REPLIES_MAX
+        self.replies.borrow().bytes() + self.outbox.reply_bytes() > UNREAD_REPLIES_MAX
     }
 
     fn reply_error(&self, error: &Error) {

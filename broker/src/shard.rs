@@ -2,7 +2,7 @@
 //! after them commits, dispatches and sends for all of them together. That batching is where the speed is:
 //! one write per topic and one send per connection and tick, however many commands came in.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -54,11 +54,9 @@ pub(crate) struct Shard {
     pub signal: Arc<ShardSignal>,
     sessions: RefCell<HashMap<u64, Rc<Session>>>,
     topics: RefCell<Vec<Arc<Topic>>>,
-    urgent: RefCell<Vec<Arc<Topic>>>,
     channels: RefCell<Vec<Arc<Channel>>>,
     buffers: RefCell<Vec<Vec<u8>>>,
     connections: Arc<AtomicUsize>,
-    is_stopping: Cell<bool>,
 }
 
 impl ShardSignal {
@@ -121,11 +119,9 @@ impl Shard {
             signal,
             sessions: RefCell::default(),
             topics: RefCell::default(),
-            urgent: RefCell::default(),
             channels: RefCell::default(),
             buffers: RefCell::default(),
             connections,
-            is_stopping: Cell::new(false),
         })
     }
 
@@ -138,12 +134,6 @@ impl Shard {
     /// A channel can perhaps deliver something: the next tick tries.
     pub(crate) fn channel_is_dirty(&self, channel: &Arc<Channel>) {
         push_once(&mut self.channels.borrow_mut(), channel);
-        self.signal.arm();
-    }
-
-    /// A REQ must be in the journal before the message is delivered again.
-    pub(crate) fn journal_is_urgent(&self, topic: &Arc<Topic>) {
-        push_once(&mut self.urgent.borrow_mut(), topic);
         self.signal.arm();
     }
 
@@ -163,13 +153,16 @@ impl Shard {
     }
 
     async fn run(self: Rc<Self>, mut arrivals: mpsc::UnboundedReceiver<std::net::TcpStream>) {
-        let ticker = tokio::task::spawn_local(Rc::clone(&self).tick_for_ever());
-        let sweeper = tokio::task::spawn_local(Rc::clone(&self).sweep_for_ever());
+        let mut ticker = tokio::task::spawn_local(Rc::clone(&self).tick_for_ever());
+        let mut sweeper = tokio::task::spawn_local(Rc::clone(&self).sweep_for_ever());
         let stop = self.broker.context.shutdown.clone();
         loop {
             tokio::select! {
                 Some(stream) = arrivals.recv() => self.accept(stream),
                 () = stop.wait() => break,
+                // Without its tick a shard would take publishes and never answer: better the process ends.
+                _ended = &mut ticker => stop.fail("the tick of a shard ended in a panic".to_owned()),
+                _ended = &mut sweeper => stop.fail("the sweep of a shard ended in a panic".to_owned()),
             }
         }
         self.stop().await;
@@ -212,9 +205,6 @@ impl Shard {
         for topic in self.topics.take() {
             topic.commit(now);
         }
-        for topic in self.urgent.take() {
-            topic.save_progress();
-        }
         for channel in self.channels.take() {
             if channel.dispatch(now) {
                 self.channel_is_dirty(&channel);
@@ -243,7 +233,6 @@ impl Shard {
 
     /// Close every connection after what waits for it was sent.
     async fn stop(self: &Rc<Self>) {
-        self.is_stopping.set(true);
         self.tick(&mut Vec::new());
         for session in self.sessions.borrow().values() {
             session.close();

@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
 
@@ -17,8 +17,8 @@ pub(crate) struct Timers {
     earlier: Notify,
 }
 
-/// One channel's request. A channel that asks for an earlier time leaves its older request behind: waking
-/// once too often is harmless and cheaper than searching the heap.
+/// One channel's request. A channel that asks for an earlier time leaves its older request behind, which is
+/// cheaper than searching the heap; the channel ignores it when it rings.
 #[derive(Debug)]
 struct Alarm {
     at: queue::Instant,
@@ -48,23 +48,36 @@ impl Timers {
                         tokio::time::timeout_at(clock.instant_of(at), self.earlier.notified()).await;
                 }
             }
-            for channel in self.due(clock.now().instant) {
-                channel.expire();
+            for (channel, at) in self.due(clock.now().instant) {
+                channel.ring(at);
             }
         }
     }
 
-    fn due(&self, now: queue::Instant) -> Vec<std::sync::Arc<Channel>> {
+    fn due(&self, now: queue::Instant) -> Vec<(Arc<Channel>, queue::Instant)> {
         let mut alarms = self.lock();
         let mut due = Vec::new();
         while alarms.peek().is_some_and(|Reverse(alarm)| alarm.at <= now) {
-            due.extend(alarms.pop().and_then(|Reverse(alarm)| alarm.channel.upgrade()));
+            due.extend(alarms.pop().and_then(|Reverse(alarm)| Some((alarm.channel.upgrade()?, alarm.at))));
         }
         due
     }
 
     fn lock(&self) -> MutexGuard<'_, BinaryHeap<Reverse<Alarm>>> {
         self.alarms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+impl Timers {
+    /// How many alarms are set.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Have all of them ring: when they were set for.
+    pub(crate) fn drain(&self) -> Vec<queue::Instant> {
+        self.lock().drain().map(|Reverse(alarm)| alarm.at).collect()
     }
 }
 

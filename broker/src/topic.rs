@@ -30,6 +30,7 @@ pub(crate) struct Topic {
     /// What its channels have finished; none for an ephemeral topic, which is not kept.
     journal: Mutex<Option<Journal>>,
     has_progress: AtomicBool,
+    is_marked_open: AtomicBool,
     is_deleted: AtomicBool,
 }
 
@@ -88,10 +89,13 @@ impl Topic {
     /// Hand what was appended to the kernel and show it to the channels. A failed write breaks the
     /// promise of every publish in the batch and leaves the log as it was.
     pub(crate) fn commit(&self, now: Now) {
+        if !self.is_marked_open() {
+            return self.refuse_batch();
+        }
         let Some((visible, channels)) = self.commit_log() else { return };
         for channel in channels.iter() {
             channel.extend(visible);
-            while channel.dispatch(now) {}
+            channel.dispatch_once(now);
         }
     }
 
@@ -103,27 +107,37 @@ impl Topic {
     }
 
     /// Write what the channels have finished, requeued and timed out to the journal, and let go of the part
-    /// of the log that nobody needs any more.
-    pub(crate) fn save_progress(&self) {
+    /// of the log that nobody needs any more. False: the disk refused, and it must be tried again.
+    pub(crate) fn save_progress(&self) -> bool {
         self.has_progress.store(false, Ordering::Release);
         let mut guard = self.lock_journal();
-        let channels = self.channels();
-        if let Some(journal) = guard.as_mut() {
-            for channel in channels.iter() {
-                note_channel(journal, channel);
-            }
-            if journal.has_pending()
-                && !self.is_deleted()
-                && let Err(error) = journal.flush()
-            {
-                // What was noted stays in the journal's buffer: on a full disk a later flush writes it.
-                self.refused(&error);
-                return;
-            }
-        } else {
-            channels.iter().for_each(|channel| drop(channel.progress()));
+        // The folder of a deleted topic may be gone, or be another's already.
+        if self.is_deleted() {
+            return true;
         }
-        self.trim(&channels);
+        let channels = self.channels();
+        match guard.as_mut() {
+            Some(journal) => {
+                for channel in channels.iter() {
+                    note_channel(journal, channel);
+                }
+                self.note_visible(journal, &channels);
+                if journal.has_pending()
+                    && let Err(error) = journal.flush()
+                {
+                    // What was noted stays in the journal's buffer.
+                    self.refused(&error);
+                    return false;
+                }
+                self.context.health.recovered();
+            }
+            None => channels.iter().for_each(|channel| drop(channel.progress())),
+        }
+        let moved = self.trim(&channels);
+        drop(guard);
+        let now = self.context.clock.now();
+        moved.iter().for_each(|channel| channel.dispatch_once(now));
+        true
     }
 
     /// Channels, sorted by name.
@@ -181,18 +195,53 @@ impl Topic {
         }
     }
 
-    /// A full disk may have room again later: refuse and go on. Anything else is not to be trusted.
     fn refused(&self, error: &storage::StorageError) {
         tracing::error!(topic = %self.name, %error, "the disk refused a write");
-        if error.is_full() {
-            self.context.health.failed(error.to_string());
-        } else {
-            self.context.fail_stop(error);
+        self.context.refused(error);
+    }
+
+    /// Does the journal on disk say that this run has begun? Were it still to end in a clean stop, a kill would
+    /// look like one. On a full disk a topic opens without, and is read only until the mark is written.
+    fn is_marked_open(&self) -> bool {
+        if self.is_marked_open.load(Ordering::Acquire) {
+            return true;
+        }
+        let mut journal = self.lock_journal();
+        let is_marked = match journal.as_mut().map(Journal::flush) {
+            None | Some(Ok(())) => true,
+            Some(Err(error)) => {
+                self.refused(&error);
+                false
+            }
+        };
+        self.is_marked_open.store(is_marked, Ordering::Release);
+        is_marked
+    }
+
+    fn refuse_batch(&self) {
+        let mut log = self.lock_log();
+        if let Some(batch) = log.batch.take() {
+            log.batch_bytes = 0;
+            log.log.discard();
+            let why = self.context.health.text();
+            batch.settle(Err(PublishError::Refused(why)));
         }
     }
 
-    /// Drop segments below what every kept channel, and the fan-out itself, has passed.
-    fn trim(&self, channels: &[Arc<Channel>]) {
+    /// Without a durable channel nothing else tells a restart how far the fan-out had come.
+    fn note_visible(&self, journal: &mut Journal, channels: &[Arc<Channel>]) {
+        if channels.is_empty() || channels.iter().any(|channel| channel.cursor.is_some()) {
+            return;
+        }
+        let visible = to_storage(self.lock_log().rules.visible());
+        if journal.state().visible != Some(visible) {
+            journal.note(Entry::Visible { at: visible });
+        }
+    }
+
+    /// Drop segments below what every kept channel, and the fan-out itself, has passed. The channels that do not
+    /// hold the log are moved along, and given back.
+    fn trim(&self, channels: &[Arc<Channel>]) -> Vec<Arc<Channel>> {
         let floors =
             channels.iter().filter(|channel| self.holds_log(channel)).map(|channel| channel.floor_offset());
         let lowest = floors.min();
@@ -200,19 +249,19 @@ impl Topic {
         let visible = log.rules.visible().offset;
         let keep_from = lowest.unwrap_or(visible).min(visible);
         match log.log.drop_below(keep_from) {
-            Ok(0) => return,
+            Ok(0) => return Vec::new(),
             Ok(_) => {}
             Err(error) => {
                 // Space is not given back, nothing is lost: the next trim tries again.
                 tracing::warn!(topic = %self.name, %error, "cannot remove a finished segment");
-                return;
+                return Vec::new();
             }
         }
         let start = from_storage(log.log.start());
         drop(log);
-        for channel in channels.iter().filter(|channel| !self.holds_log(channel)) {
-            channel.lock().queue.truncate_front(start);
-        }
+        let moved: Vec<_> = channels.iter().filter(|channel| !self.holds_log(channel)).cloned().collect();
+        moved.iter().for_each(|channel| channel.lock().queue.truncate_front(start));
+        moved
     }
 
     /// An ephemeral channel never keeps a durable topic's segments.

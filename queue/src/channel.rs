@@ -352,6 +352,12 @@ impl<H> Channel<H> {
         self.changes.is_any(self.floor())
     }
 
+    /// A requeue or a timeout is not reported yet: `progress` should be journaled before the next dispatch.
+    #[must_use]
+    pub fn is_urgent(&self) -> bool {
+        self.changes.is_urgent()
+    }
+
     /// Number and offset below which everything is finished here: the log may forget it.
     #[must_use]
     pub fn floor(&self) -> (u64, u64) {

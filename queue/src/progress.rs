@@ -121,7 +121,11 @@ impl Changes {
     }
 
     pub(crate) fn hurry(&mut self) {
-        self.is_urgent = true;
+        self.is_urgent = self.is_kept;
+    }
+
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.is_urgent
     }
 
     /// The channel was emptied: single messages no longer matter, the floor tells all.

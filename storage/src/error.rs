@@ -24,6 +24,8 @@ pub struct StorageError {
 pub enum ErrorKind {
     /// No space, or the quota is used up: what is stored is safe, writing can go on when there is space again.
     Full,
+    /// No file descriptors are left: what is stored is safe, and they come back.
+    Exhausted,
     /// The system refused for another reason.
     Io(io::ErrorKind),
     /// Written by a later version: nothing was touched.
@@ -43,6 +45,9 @@ pub enum ErrorKind {
     Name,
 }
 
+/// `EMFILE`, of the process, and `ENFILE`, of the system; the standard library has no kind for them.
+const OUT_OF_FILES: [i32; 2] = [24, 23];
+
 impl StorageError {
     pub(crate) fn new(kind: ErrorKind, operation: &'static str, path: &Path) -> Self {
         Self { kind, operation, path: path.to_path_buf(), detail: String::new() }
@@ -51,6 +56,9 @@ impl StorageError {
     pub(crate) fn io(error: &io::Error, operation: &'static str, path: &Path) -> Self {
         let kind = match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Full,
+            _ if error.raw_os_error().is_some_and(|code| OUT_OF_FILES.contains(&code)) => {
+                ErrorKind::Exhausted
+            }
             other => ErrorKind::Io(other),
         };
         Self { kind, operation, path: path.to_path_buf(), detail: error.to_string() }
@@ -59,6 +67,11 @@ impl StorageError {
     /// Whether the disk or its quota is full: the one error after which waiting helps.
     pub fn is_full(&self) -> bool {
         self.kind == ErrorKind::Full
+    }
+
+    /// Whether waiting can help: the disk is full or file descriptors ran out.
+    pub fn is_passing(&self) -> bool {
+        matches!(self.kind, ErrorKind::Full | ErrorKind::Exhausted)
     }
 
     /// Whether the file or directory does not exist.
@@ -71,6 +84,7 @@ impl fmt::Display for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "could not {} {}: ", self.operation, self.path.display())?;
         match self.kind {
+            ErrorKind::Exhausted => f.write_str("no file descriptors are left; raise the limit (ulimit -n)"),
             ErrorKind::Full => {
                 f.write_str("the disk is full; free space or enlarge the volume, publishing resumes by itself")
             }

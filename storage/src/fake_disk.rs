@@ -119,7 +119,9 @@ impl FakeDisk {
 impl Disk for FakeDisk {
     fn create_dir(&self, path: &Path) -> Result<(), StorageError> {
         let mut shared = self.lock();
-        shared.call(Need::Space, "create", path)?;
+        // A directory that is there already needs no space.
+        let need = if shared.tree.contains_key(path) { Need::Nothing } else { Need::Space };
+        shared.call(need, "create", path)?;
         let missing: Vec<&Path> = path.ancestors().filter(|dir| !shared.tree.contains_key(*dir)).collect();
         for dir in missing.into_iter().rev() {
             shared.change(Step::Add(dir.to_path_buf(), Node::Dir));

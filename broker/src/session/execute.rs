@@ -13,7 +13,7 @@ use protocol::{Command, Phase};
 use queue::{InFlightError, Now, Subscription, WallTime};
 
 use super::replies::Verb;
-use super::{Consumes, Session, Step};
+use super::{Consumes, Opening, Session, Step};
 use crate::channel::SubscribeError;
 use crate::client;
 use crate::receipt::PublishError;
@@ -58,7 +58,7 @@ impl Session {
         due: Option<WallTime>,
         now: Now,
     ) -> Step {
-        let Some(topic) = self.topic(shard, name) else { return open_topic(name) };
+        let Some(topic) = self.topic(shard, name) else { return open_topic(verb, name) };
         let messages = bodies.len() as u64;
         match topic.append(bodies, due, now) {
             Ok(receipt) => {
@@ -70,7 +70,7 @@ impl Session {
             // Deleted since it was looked up: like nsqd, a publish to its name makes it anew.
             Err(PublishError::Exiting) if !shard.broker.is_stopping() => {
                 self.state.borrow_mut().last_topic = None;
-                open_topic(name)
+                open_topic(verb, name)
             }
             Err(why) => {
                 self.reply_error(&verb.failed(&why));
@@ -98,7 +98,7 @@ impl Session {
             let channel = found.channel(&channel)?;
             Some(Consumes { topic: found, channel })
         });
-        let Some(consumes) = found else { return Step::Open { topic, channel: Some(channel) } };
+        let Some(consumes) = found else { return Step::Open(Opening::Channel { topic, channel }) };
         let about = self.outbox.client.about();
         let asked = Subscription {
             msg_timeout: about.msg_timeout.unwrap_or(shard.broker.context.rules.msg_timeout),
@@ -111,7 +111,7 @@ impl Session {
                 self.reply(|out| encode_response(out, OK));
                 Step::Next
             }
-            Err(SubscribeError::Exiting) => Step::Open { topic, channel: Some(channel) },
+            Err(SubscribeError::Exiting) => Step::Open(Opening::Channel { topic, channel }),
             Err(SubscribeError::LimitReached(limit)) => {
                 self.reply_error(&Error::sub_limit(&topic, &channel, limit));
                 Step::Close
@@ -147,10 +147,7 @@ impl Session {
             None => Err(InFlightError::NotInFlight),
         };
         match outcome {
-            Ok(()) => {
-                shard.journal_is_urgent(&topic);
-                shard.channel_is_dirty(&channel);
-            }
+            Ok(()) => shard.channel_is_dirty(&channel),
             Err(why) => self.reply_error(&Error::req_failed(id, why)),
         }
         Step::Next
@@ -172,7 +169,9 @@ impl Session {
     fn close_wait(&self) -> Step {
         if let Some(Consumes { topic, channel }) = self.consumes() {
             channel.close(self.id());
-            topic.save_progress();
+            if !topic.save_progress() {
+                return Step::Close;
+            }
         }
         self.enter(Phase::Closing, client::State::Closing);
         self.reply(|out| encode_response(out, CLOSE_WAIT));
@@ -190,8 +189,8 @@ impl Session {
 }
 
 /// The name was checked by the decoder; were it not legal after all, nothing is made.
-fn open_topic(name: &str) -> Step {
-    TopicName::new(name).map_or(Step::Close, |topic| Step::Open { topic, channel: None })
+fn open_topic(verb: Verb, name: &str) -> Step {
+    TopicName::new(name).map_or(Step::Close, |topic| Step::Open(Opening::Topic { verb, topic }))
 }
 
 fn after(wall: WallTime, delay: Duration) -> WallTime {

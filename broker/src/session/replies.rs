@@ -8,12 +8,16 @@ use protocol::{Code, Error};
 use protocol::{OK, encode_error, encode_response};
 
 use crate::client::Client;
-use crate::receipt::{PublishError, Receipt};
+use crate::receipt::Receipt;
 use crate::topic::Topic;
 
 /// The replies of one session, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Replies(VecDeque<Reply>);
+pub(super) struct Replies {
+    waiting: VecDeque<Reply>,
+    /// Bytes of the replies that are ready and wait for their turn.
+    ready_bytes: usize,
+}
 
 #[derive(Debug)]
 enum Reply {
@@ -41,7 +45,7 @@ pub(super) enum Verb {
 
 impl Verb {
     /// nsqd: `E_PUB_FAILED PUB failed ...`, and likewise for the others.
-    pub(super) fn failed(self, why: &PublishError) -> Error {
+    pub(super) fn failed(self, why: impl std::fmt::Display) -> Error {
         let (code, verb) = match self {
             Self::Pub => (Code::PubFailed, "PUB"),
             Self::Mpub => (Code::MpubFailed, "MPUB"),
@@ -53,24 +57,29 @@ impl Verb {
 
 impl Replies {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.waiting.is_empty()
+    }
+
+    /// What the replies take in memory, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        self.waiting.len() * size_of::<Reply>() + self.ready_bytes
     }
 
     /// A reply that is ready, in its turn.
     pub(super) fn add_bytes(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        match self.0.back_mut() {
-            Some(Reply::Bytes(bytes)) => write(bytes),
-            _ => {
-                let mut bytes = Vec::new();
-                write(&mut bytes);
-                self.0.push_back(Reply::Bytes(bytes));
-            }
+        if !matches!(self.waiting.back(), Some(Reply::Bytes(_))) {
+            self.waiting.push_back(Reply::Bytes(Vec::new()));
+        }
+        if let Some(Reply::Bytes(bytes)) = self.waiting.back_mut() {
+            let before = bytes.len();
+            write(bytes);
+            self.ready_bytes += bytes.len() - before;
         }
     }
 
     /// An OK for `messages` messages, once `receipt` is settled.
     pub(super) fn add_commit(&mut self, verb: Verb, topic: &Arc<Topic>, receipt: Receipt, messages: u64) {
-        if let Some(Reply::Commit(last)) = self.0.back_mut()
+        if let Some(Reply::Commit(last)) = self.waiting.back_mut()
             && last.verb == verb
             && last.receipt.is_same_batch(&receipt)
         {
@@ -78,15 +87,24 @@ impl Replies {
             last.messages += messages;
             return;
         }
-        self.0.push_back(Reply::Commit(Commit { verb, topic: Arc::clone(topic), receipt, oks: 1, messages }));
+        self.waiting.push_back(Reply::Commit(Commit {
+            verb,
+            topic: Arc::clone(topic),
+            receipt,
+            oks: 1,
+            messages,
+        }));
     }
 
     /// Move every reply whose turn has come to `out`. True: one of them was fatal.
     pub(super) fn settle(&mut self, out: &mut Vec<u8>, client: &Client) -> bool {
         let mut is_fatal = false;
-        while let Some(first) = self.0.front() {
+        while let Some(first) = self.waiting.front() {
             match first {
-                Reply::Bytes(bytes) => out.extend_from_slice(bytes),
+                Reply::Bytes(bytes) => {
+                    self.ready_bytes -= bytes.len();
+                    out.extend_from_slice(bytes);
+                }
                 Reply::Commit(commit) => match commit.receipt.outcome() {
                     None => break,
                     Some(Ok(())) => {
@@ -101,7 +119,7 @@ impl Replies {
                     }
                 },
             }
-            self.0.pop_front();
+            self.waiting.pop_front();
         }
         is_fatal
     }

@@ -51,6 +51,9 @@ impl Session {
             if self.write().is_err() {
                 return self.abandon();
             }
+            if self.is_held.get() {
+                self.changed.notify_one();
+            }
             if !self.unsent.borrow().is_empty() {
                 self.unsent.borrow_mut().since = Some(self.now_at(shard).instant.0);
                 tokio::task::spawn_local(Rc::clone(self).send_rest());
@@ -67,11 +70,14 @@ impl Session {
         let _dropped = self.outbox.take(Vec::new());
         self.outbox.close();
         self.close();
+        self.ended.notify_waiters();
     }
 
     /// The session ends: give the client what it is still owed, but not for ever.
     pub(super) async fn finish_sending(self: &Rc<Self>) {
         self.is_over.set(true);
+        // A session that ends is offered nothing more.
+        self.outbox.close();
         // Replies wait for the commit of the tick that comes next.
         for _ in 0..2 {
             tokio::task::yield_now().await;
@@ -142,7 +148,12 @@ impl Session {
     /// Wait for the socket and send what was left over; then the outbox is looked at again.
     async fn send_rest(self: Rc<Self>) {
         while !self.unsent.borrow().is_empty() && !self.is_over.get() {
-            if self.writer.writable().await.is_err() || self.write().is_err() {
+            // This task holds the session, and with it the socket: it must not outlive the session's end.
+            let is_writable = tokio::select! {
+                writable = self.writer.writable() => writable.is_ok(),
+                () = self.ended.notified() => return,
+            };
+            if !is_writable || self.write().is_err() {
                 return self.abandon();
             }
         }

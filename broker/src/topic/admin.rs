@@ -1,8 +1,8 @@
 //! What people do to a topic and its channels: create, delete, pause, empty. Each change is in the journal
 //! before it is confirmed. The journal's lock is held from start to end, so that changes come one by one.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 
 use protocol::ChannelName;
 use queue::Position;
@@ -38,13 +38,11 @@ impl std::error::Error for ChangeError {}
 impl Topic {
     /// The channel of that name, made if it is missing. The first channel of a topic takes its backlog.
     pub(crate) fn create_channel(self: &Arc<Self>, name: &ChannelName) -> Result<Arc<Channel>, ChangeError> {
-        if let Some(channel) = self.channel(name) {
+        // One that is on its way out is waited for: its end holds the journal's lock.
+        if let Some(channel) = self.channel(name).filter(|channel| !channel.is_deleted()) {
             return Ok(channel);
         }
-        let mut journal = self.lock_journal();
-        if self.is_deleted() {
-            return Err(ChangeError::Exiting);
-        }
+        let mut journal = self.lock_for_change()?;
         if let Some(channel) = self.channel(name) {
             return Ok(channel);
         }
@@ -72,7 +70,7 @@ impl Topic {
     /// Forget a channel and close its consumers' connections. True: the topic was ephemeral, has lost its
     /// last channel, and must go too.
     pub(crate) fn delete_channel(&self, name: &ChannelName) -> Result<bool, ChangeError> {
-        let mut journal = self.lock_journal();
+        let mut journal = self.lock_for_change()?;
         let channel = self.channel(name).ok_or(ChangeError::NoChannel)?;
         let (removed, visible) = {
             let mut log = self.lock_log();
@@ -80,11 +78,11 @@ impl Topic {
             (log.rules.remove_channel(name.as_str()), log.rules.visible())
         };
         channel.delete();
-        if let (Some(journal), Some(id)) = (journal.as_mut(), channel.cursor) {
-            if removed.was_last {
+        if let Some(journal) = journal.as_mut() {
+            if !self.channels().iter().any(|channel| channel.cursor.is_some()) {
                 journal.note(Entry::Visible { at: to_storage(visible) });
             }
-            journal.note(Entry::CursorClosed { id });
+            channel.cursor.into_iter().for_each(|id| journal.note(Entry::CursorClosed { id }));
             self.flush(journal)?;
         }
         tracing::info!(topic = %self.name, channel = %name, "deleted channel");
@@ -93,7 +91,7 @@ impl Topic {
 
     /// Stop or resume the copying of messages to the channels.
     pub(crate) fn set_paused(&self, is_paused: bool) -> Result<(), ChangeError> {
-        let mut journal = self.lock_journal();
+        let mut journal = self.lock_for_change()?;
         let visible = {
             let mut log = self.lock_log();
             if is_paused {
@@ -103,42 +101,46 @@ impl Topic {
             }
             log.rules.visible()
         };
-        if let Some(journal) = journal.as_mut() {
+        let outcome = journal.as_mut().map_or(Ok(()), |journal| {
             if is_paused {
                 journal.note(Entry::Visible { at: to_storage(visible) });
             }
             journal.note(Entry::Paused { is_paused });
-            self.flush(journal)?;
-        }
+            self.flush(journal)
+        });
+        drop(journal);
         if !is_paused {
             let now = self.context.clock.now();
             for channel in self.channels().iter() {
                 channel.extend(visible);
-                while channel.dispatch(now) {}
+                channel.dispatch_once(now);
             }
         }
-        Ok(())
+        outcome
     }
 
     /// Stop or resume the deliveries of one channel.
     pub(crate) fn set_channel_paused(&self, name: &ChannelName, is_paused: bool) -> Result<(), ChangeError> {
-        let mut journal = self.lock_journal();
+        let mut journal = self.lock_for_change()?;
         let channel = self.channel(name).ok_or(ChangeError::NoChannel)?;
         channel.set_paused(is_paused);
-        if let (Some(journal), Some(id)) = (journal.as_mut(), channel.cursor) {
-            journal.note(Entry::CursorPaused { id, is_paused });
-            self.flush(journal)?;
-        }
+        let outcome = match (journal.as_mut(), channel.cursor) {
+            (Some(journal), Some(id)) => {
+                journal.note(Entry::CursorPaused { id, is_paused });
+                self.flush(journal)
+            }
+            _ => Ok(()),
+        };
+        drop(journal);
         if !is_paused {
-            let now = self.context.clock.now();
-            while channel.dispatch(now) {}
+            channel.dispatch_once(self.context.clock.now());
         }
-        Ok(())
+        outcome
     }
 
     /// Throw away what no channel has been shown yet; channels keep what they have.
     pub(crate) fn empty(&self) -> Result<(), ChangeError> {
-        let mut journal = self.lock_journal();
+        let mut journal = self.lock_for_change()?;
         let channels = self.channels();
         // What is being appended right now is either committed first and thrown away, or kept.
         let Some((from, to)) = self.lock_log().rules.empty() else { return Ok(()) };
@@ -155,7 +157,7 @@ impl Topic {
 
     /// Throw away everything a channel holds, in flight and deferred messages too.
     pub(crate) fn empty_channel(&self, name: &ChannelName) -> Result<(), ChangeError> {
-        let mut journal = self.lock_journal();
+        let mut journal = self.lock_for_change()?;
         let channel = self.channel(name).ok_or(ChangeError::NoChannel)?;
         let at = {
             let mut state = channel.lock();
@@ -209,8 +211,14 @@ impl Topic {
         }
         let id = journal.state().next_cursor;
         journal.note(Entry::CursorOpened { id, name: name.as_str(), at: to_storage(start) });
-        self.flush(journal)?;
+        self.flush(journal).inspect_err(|_| journal.note(Entry::CursorClosed { id }))?;
         Ok(Some(id))
+    }
+
+    /// The lock of all changes, unless the topic is on its way out: its folder may be another's by then.
+    fn lock_for_change(&self) -> Result<MutexGuard<'_, Option<Journal>>, ChangeError> {
+        let journal = self.lock_journal();
+        if self.is_deleted() { Err(ChangeError::Exiting) } else { Ok(journal) }
     }
 
     fn flush(&self, journal: &mut Journal) -> Result<(), ChangeError> {
@@ -225,7 +233,8 @@ impl Topic {
         queue::ChannelRules {
             consumers_max: rules.channel_consumers_max,
             msg_timeout_max: rules.msg_timeout_max,
-            is_ephemeral: name.is_ephemeral(),
+            // Stock spills the channel to disk; here it lives in the topic's memory, which must stay bounded.
+            is_ephemeral: name.is_ephemeral() || self.name.is_ephemeral(),
             ephemeral_depth_max: rules.ephemeral_depth_max,
         }
     }

@@ -1,7 +1,7 @@
 //! How a topic comes to be: new, in memory, or from what an earlier run left on disk.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use protocol::{ChannelName, TopicName};
@@ -40,10 +40,16 @@ impl Topic {
         tell_recovered(&name, &recovered, &state);
         let rules = restored_rules(&state, &log);
         journal.note(Entry::Opened);
-        journal.flush()?;
         let topic = Self::assemble(name, context, log, Some(journal), rules);
         topic.restore_channels(&state);
+        topic.mark_open()?;
         Ok(topic)
+    }
+
+    fn note_closed(&self, id: u32) {
+        if let Some(journal) = self.lock_journal().as_mut() {
+            journal.note(Entry::CursorClosed { id });
+        }
     }
 
     fn assemble(
@@ -53,6 +59,7 @@ impl Topic {
         journal: Option<Journal>,
         rules: queue::Topic,
     ) -> Arc<Self> {
+        let is_marked_open = journal.is_none();
         let log = TopicLog { rules, log, batch: None, batch_bytes: 0, channels: Arc::from([]) };
         Arc::new(Self {
             name,
@@ -60,8 +67,20 @@ impl Topic {
             log: Mutex::new(log),
             journal: Mutex::new(journal),
             has_progress: AtomicBool::new(false),
+            is_marked_open: AtomicBool::new(is_marked_open),
             is_deleted: AtomicBool::new(false),
         })
+    }
+
+    /// On a full disk a topic opens all the same: its consumers can drain it. Publishes wait for the mark.
+    fn mark_open(&self) -> Result<(), StorageError> {
+        let mut journal = self.lock_journal();
+        match journal.as_mut().map(Journal::flush) {
+            None | Some(Ok(())) => self.is_marked_open.store(true, Ordering::Release),
+            Some(Err(error)) if error.is_passing() => self.refused(&error),
+            Some(Err(error)) => return Err(error),
+        }
+        Ok(())
     }
 
     fn restore_channels(self: &Arc<Self>, state: &State) {
@@ -73,6 +92,11 @@ impl Topic {
                     continue;
                 }
             };
+            if self.channel(&name).is_some() {
+                // A create that a full disk refused may have got through more than once.
+                self.note_closed(id);
+                continue;
+            }
             let mut log = self.lock_log();
             let queue = queue::Channel::restore(
                 self.channel_rules(&name),

@@ -32,6 +32,7 @@ struct Got {
 
 fn context() -> Arc<Context> {
     let (unsaved, _) = tokio::sync::mpsc::unbounded_channel();
+    let (unserved, _) = tokio::sync::mpsc::unbounded_channel();
     Arc::new(Context {
         clock: Clock::start(),
         node: Node::new(1),
@@ -48,6 +49,7 @@ fn context() -> Arc<Context> {
         health: Health::default(),
         shutdown: Shutdown::new(),
         unsaved,
+        unserved,
     })
 }
 
@@ -206,6 +208,103 @@ fn segments_that_every_channel_has_passed_are_removed() {
     }
     topic.save_progress();
     assert!(before > 3 && segments() == 1, "{before} segments before, {} after", segments());
+}
+
+#[test]
+fn a_channel_that_a_full_disk_refused_does_not_haunt_the_topic() {
+    let disk = FakeDisk::default();
+    let topic = open(&disk).unwrap();
+    disk.fail_at(disk.calls() + 1, Fault::full().lasting());
+    for _ in 0..3 {
+        topic.create_channel(&ChannelName::new("jobs").unwrap()).unwrap_err();
+    }
+    disk.heal();
+    channel(&topic, "jobs");
+    topic.delete_channel(&ChannelName::new("jobs").unwrap()).unwrap();
+    let topic = open(&disk.crash()).unwrap();
+    assert!(topic.channels().is_empty());
+}
+
+#[test]
+fn a_topic_opens_on_a_full_disk_for_its_consumers_and_takes_publishes_when_there_is_space() {
+    let disk = FakeDisk::default();
+    let topic = open(&disk).unwrap();
+    channel(&topic, "jobs");
+    publish(&topic, &["a"]).unwrap();
+    topic.close().unwrap();
+
+    let disk = disk.crash();
+    disk.fail_at(disk.calls() + 1, Fault::full().lasting());
+    let topic = open(&disk).unwrap();
+    let jobs = topic.channel(&ChannelName::new("jobs").unwrap()).unwrap();
+    assert!(matches!(publish(&topic, &["refused"]), Err(PublishError::Refused(_))));
+    assert_eq!(bodies(&consume(&topic, &jobs, 1, 10)), ["a"]);
+    disk.heal();
+    publish(&topic, &["b"]).unwrap();
+    jobs.unsubscribe(ConsumerId(1));
+    assert_eq!(bodies(&consume(&topic, &jobs, 2, 10)), ["a", "b"]);
+}
+
+#[test]
+fn what_an_ephemeral_channel_consumed_does_not_come_back_for_the_next_channel() {
+    for delete_it in [false, true] {
+        let disk = FakeDisk::default();
+        let topic = open(&disk).unwrap();
+        let name = ChannelName::new("watch#ephemeral").unwrap();
+        let watch = topic.create_channel(&name).unwrap();
+        publish(&topic, &["a", "b"]).unwrap();
+        for got in consume(&topic, &watch, 1, 10) {
+            watch.finish(ConsumerId(1), got.seq).unwrap();
+        }
+        if delete_it {
+            topic.delete_channel(&name).unwrap();
+        }
+        topic.close().unwrap();
+        let topic = open(&disk.crash()).unwrap();
+        assert_eq!(topic.counts().depth, 0, "deleted: {delete_it}");
+    }
+}
+
+#[test]
+fn a_requeue_is_in_the_journal_before_the_message_goes_out_again() {
+    let disk = FakeDisk::default();
+    let topic = open(&disk).unwrap();
+    let jobs = channel(&topic, "jobs");
+    publish(&topic, &["a"]).unwrap();
+    let mut attempts = Vec::new();
+    for id in 1..=4 {
+        let got = consume(&topic, &jobs, id, 1);
+        attempts.push(got[0].attempts);
+        jobs.requeue(ConsumerId(id), got[0].seq, Duration::ZERO, topic.context.clock.now()).unwrap();
+        jobs.unsubscribe(ConsumerId(id));
+    }
+    assert_eq!(attempts, [1, 2, 3, 4]);
+    // Killed before anything else was saved: what the last delivery wrote down still counts.
+    let topic = open(&disk.crash()).unwrap();
+    let jobs = topic.channel(&ChannelName::new("jobs").unwrap()).unwrap();
+    let attempts = consume(&topic, &jobs, 9, 1)[0].attempts;
+    assert!(attempts >= 4, "{attempts}");
+}
+
+#[test]
+fn alarms_do_not_multiply_with_earlier_deadlines() {
+    let topic = open(&FakeDisk::default()).unwrap();
+    let jobs = channel(&topic, "jobs");
+    let names: Vec<_> = (0..50).map(|n| n.to_string()).collect();
+    publish(&topic, &names.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+    let got = consume(&topic, &jobs, 1, 50);
+    for (n, got) in got.iter().enumerate() {
+        // Each is due before the one before it.
+        let delay = Duration::from_secs(3600 - n as u64);
+        jobs.requeue(ConsumerId(1), got.seq, delay, topic.context.clock.now()).unwrap();
+        jobs.dispatch(topic.context.clock.now());
+    }
+    let set = topic.context.timers.count();
+    for at in topic.context.timers.drain() {
+        jobs.ring(at);
+    }
+    let set_again = topic.context.timers.count();
+    assert!(set >= 1 && set_again <= 1, "{set} alarms were set, {set_again} after all of them rang");
 }
 
 /// Publish, consume, finish and requeue; what was acknowledged and what was finished for good.
