@@ -30,6 +30,7 @@ pub(crate) struct Broker {
     pub context: Arc<Context>,
     /// The connections it serves.
     pub clients: Clients,
+    log_level: Mutex<String>,
     /// Where slow work is done: files, other daemons, HTTP.
     pub control: Handle,
     /// The nsqlookupds it is registered with.
@@ -83,7 +84,8 @@ impl Broker {
         dir: DataDir,
     ) -> Result<Arc<Self>, StorageError> {
         let broker = Self {
-            lookups: Lookups::default(),
+            lookups: Lookups::new(&options.lookupd_tcp_addresses),
+            log_level: Mutex::new(options.log_level.clone()),
             options,
             context,
             clients: Clients::default(),
@@ -211,6 +213,16 @@ impl Broker {
                 channel.expire();
             }
         }
+    }
+
+    /// The level logged at now.
+    pub(crate) fn log_level(&self) -> String {
+        self.log_level.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Remember a new level.
+    pub(crate) fn set_log_level(&self, level: &str) {
+        level.clone_into(&mut self.log_level.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Tells when topics or channels come or go.

@@ -1,5 +1,6 @@
 //! The HTTP API of nsqd: the route table, `/ping` and `/info`. Handlers are in `http/`, by concern.
 
+mod config;
 mod manage;
 mod publish;
 mod stats;
@@ -40,6 +41,7 @@ pub(crate) fn router(broker: Arc<Broker>, addresses: Addresses) -> Router {
         .route("/ping", get(ping))
         .route("/info", get(info))
         .route("/stats", get(stats::stats))
+        .route("/config/{option}", get(config::read).put(config::change))
         .route("/pub", post(publish::publish))
         .route("/mpub", post(publish::multi_publish))
         .route("/topic/create", post(manage::create_topic))

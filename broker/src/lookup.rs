@@ -3,12 +3,14 @@
 
 mod peer;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use protocol::lookup::{LookupdInfo, PeerInfo};
 use protocol::{ChannelName, TopicName};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 use crate::broker::Broker;
 use peer::Peer;
@@ -17,9 +19,12 @@ use peer::Peer;
 /// the first publisher of the topic waits too.
 const CHANNELS_WITHIN: Duration = Duration::from_secs(1);
 
-/// The lookupds that answer now.
-#[derive(Debug, Default)]
-pub(crate) struct Lookups(Mutex<Vec<Connected>>);
+/// The lookupds to be registered with, and those that answer now.
+#[derive(Debug)]
+pub(crate) struct Lookups {
+    wanted: watch::Sender<Vec<String>>,
+    connected: Mutex<Vec<Connected>>,
+}
 
 /// A lookupd with a live connection.
 #[derive(Debug, Clone)]
@@ -30,6 +35,21 @@ struct Connected {
 }
 
 impl Lookups {
+    /// Nobody is connected yet.
+    pub(crate) fn new(addresses: &[String]) -> Self {
+        Self { wanted: watch::Sender::new(addresses.to_vec()), connected: Mutex::default() }
+    }
+
+    /// Where they are.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        self.wanted.borrow().clone()
+    }
+
+    /// Be registered with these from now on, and with no others.
+    pub(crate) fn follow(&self, addresses: Vec<String>) {
+        self.wanted.send_replace(addresses);
+    }
+
     /// The durable channels any connected lookupd knows for a topic, sorted. What does not answer in time is
     /// left out, as nsqd does, and logged.
     pub(crate) async fn channels_of(&self, topic: &TopicName) -> Vec<ChannelName> {
@@ -50,14 +70,33 @@ impl Lookups {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Connected>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Start one task per address on the present runtime; they end with the broker.
-pub(crate) fn start(broker: &Arc<Broker>, me: &PeerInfo) {
-    for address in &broker.options.lookupd_tcp_addresses {
-        tokio::spawn(Peer::new(broker, address, me).run());
+/// Keep one task per address, as addresses come and go, until the broker stops.
+pub(crate) async fn run(broker: Arc<Broker>, me: PeerInfo) {
+    let mut wanted = broker.lookups.wanted.subscribe();
+    let mut running: HashMap<String, AbortHandle> = HashMap::new();
+    loop {
+        let addresses = wanted.borrow_and_update().clone();
+        running.retain(|address, task| {
+            let is_wanted = addresses.contains(address);
+            if !is_wanted {
+                // The connection ends with the task, and with it the registrations.
+                task.abort();
+                broker.lookups.left(address);
+            }
+            is_wanted
+        });
+        for address in addresses {
+            let start = || tokio::spawn(Peer::new(&broker, &address, &me).run()).abort_handle();
+            running.entry(address.clone()).or_insert_with(start);
+        }
+        tokio::select! {
+            changed = wanted.changed() => if changed.is_err() { return },
+            () = broker.context.shutdown.wait() => return,
+        }
     }
 }
 

@@ -135,6 +135,7 @@ const fn opt(
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "each field is the option of that name; the table explains it")]
 pub struct Options {
+    pub values: Values,
     pub data_path: String,
     pub mem_queue_size: u64,
     pub max_bytes_per_file: u64,
@@ -183,6 +184,7 @@ impl Options {
         let hostname = daemon::host::hostname();
         let max_req_timeout = values.duration("max-req-timeout");
         let options = Self {
+            values: values.clone(),
             data_path: or_default(values.text("data-path"), "."),
             mem_queue_size: number(values, "mem-queue-size", 0, i64::MAX)?,
             max_bytes_per_file: number(values, "max-bytes-per-file", 4096, i64::MAX)?,

@@ -149,7 +149,7 @@ pub async fn serve(
     let (shards, threads) = start_shards(&broker).map_err(ServeError::Start)?;
     tracing::info!("TCP: listening on {}", addresses.tcp);
     tokio::spawn(listener::accept(Arc::clone(&broker), tcp, shards));
-    lookup::start(&broker, &who_we_are(&broker.options, addresses));
+    tokio::spawn(lookup::run(Arc::clone(&broker), who_we_are(&broker.options, addresses)));
     started(addresses);
     match http {
         Some(listener) => {

@@ -87,7 +87,12 @@ fn due(api: &Api, args: &Args) -> Result<Option<WallTime>, Response> {
 }
 
 /// nsqd: a body that announces too much is refused unread; one that turns out too long is refused then.
-async fn read_body(headers: &HeaderMap, body: Body, max: usize, code: &str) -> Result<Bytes, Response> {
+pub(super) async fn read_body(
+    headers: &HeaderMap,
+    body: Body,
+    max: usize,
+    code: &str,
+) -> Result<Bytes, Response> {
     if announced(headers) > max as u64 {
         return Err(too_big(code));
     }

@@ -1,0 +1,24 @@
+//! What the tests of the whole system stand on: daemons as child processes on loopback, a peer that speaks the wire,
+//! a small HTTP client, and real clients in other languages. Everything panics with a sentence when the world is not
+//! as a test says, so that tests read as lists of facts. It shares no code with the daemons: an error made in both an
+//! encoder and its decoder would go unseen.
+
+mod binaries;
+mod clients;
+mod cluster;
+mod http;
+mod lookupd;
+mod nsqd;
+mod peer;
+mod process;
+mod waiting;
+
+pub use binaries::{nsqd as nsqd_binary, nsqlookupd as nsqlookupd_binary, root};
+pub use clients::{Client, go_client, python_client};
+pub use cluster::Cluster;
+pub use http::{Reply, request};
+pub use lookupd::Lookupd;
+pub use nsqd::Nsqd;
+pub use peer::{Frame, Message, Peer};
+pub use process::Process;
+pub use waiting::{PATIENCE, eventually};

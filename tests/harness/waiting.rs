@@ -1,0 +1,19 @@
+//! Waiting for a condition with a limit: the only pause in all the tests is here, between two looks.
+
+use std::time::{Duration, Instant};
+
+/// How long anything that must happen may take. Far more than it needs: machines that run tests are busy.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Return as soon as `condition` holds.
+///
+/// # Panics
+/// When it does not within [`PATIENCE`]; `what` says what was waited for.
+#[track_caller]
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let limit = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < limit, "not within {} s: {what}", PATIENCE.as_secs());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

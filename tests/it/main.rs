@@ -1,0 +1,53 @@
+//! The whole system under test: one binary, real daemons on loopback. Modules in reading order: first what keeps the
+//! sources as they should be, then a message's life over the wire, then HTTP and discovery, then what survives a
+//! crash, last the clients that others wrote.
+
+#[cfg(test)]
+mod tidy;
+
+#[cfg(test)]
+mod startup;
+
+#[cfg(test)]
+mod publish;
+#[cfg(test)]
+mod subscribe;
+
+#[cfg(test)]
+mod requeue;
+#[cfg(test)]
+mod timeouts;
+
+#[cfg(test)]
+mod deferred;
+#[cfg(test)]
+mod flow_control;
+#[cfg(test)]
+mod pause;
+
+#[cfg(test)]
+mod ephemeral;
+#[cfg(test)]
+mod identify;
+
+#[cfg(test)]
+mod errors;
+
+#[cfg(test)]
+mod http_api;
+#[cfg(test)]
+mod lookup;
+#[cfg(test)]
+mod stats;
+
+#[cfg(test)]
+mod durability;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod slow_clients;
+
+#[cfg(test)]
+mod go_clients;
+#[cfg(test)]
+mod python_clients;

@@ -1,0 +1,41 @@
+//! All automation of the project, as `cargo xtask TASK`. Nothing here is part of the product: every task only calls
+//! the tools a developer would call by hand, in the one order that counts.
+
+mod cache;
+mod ci;
+mod crds;
+mod setup;
+mod step;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+
+  ci             everything CI runs: fmt, clippy, docs, generated files, all tests
+  setup          prepare what the client tests need (Go and Python clients), in a cache outside the checkout
+  crds           rewrite manifests/crds from the operator's types
+  crds --check   fail if manifests/crds is not what the operator's types give
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["ci"] => ci::run(),
+        ["setup"] => setup::run(),
+        ["crds"] => crds::write(),
+        ["crds", "--check"] => crds::check(None),
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
