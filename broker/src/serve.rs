@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use daemon::listen::{ListenError, bind};
-use daemon::options::{Parsed, parse};
+use daemon::options::{Parsed, parse, print};
 use daemon::shutdown::{Shutdown, on_signals};
 use protocol::lookup::PeerInfo;
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -34,6 +34,9 @@ use crate::{backlog, journals, listener, lookup};
 
 /// What `--help` begins with.
 const ABOUT: &str = "nsqd receives, queues and delivers messages: NSQ's daemon, with every message on disk before it is acknowledged";
+
+/// The default of `--log-prefix`.
+const LOG_PREFIX: &str = "[nsqd] ";
 
 /// Bytes of a topic's newest messages that stay in memory after they are written, for consumers that keep up.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
@@ -80,14 +83,10 @@ impl From<StorageError> for ServeError {
 }
 
 /// nsqd with a command line, `args[0]` being its own name; returns when it has stopped.
-#[allow(clippy::print_stdout, reason = "--help and --version are answers, not logs")]
 pub fn main_with_args(args: Vec<String>) -> ExitCode {
     let values = match parse("nsqd", ABOUT, TABLE, args.into_iter().skip(1)) {
         Ok(Parsed::Run(values)) => values,
-        Ok(Parsed::Exit { code, text }) => {
-            println!("{text}");
-            return ExitCode::from(u8::try_from(code).unwrap_or(1));
-        }
+        Ok(Parsed::Exit { code, text }) => return print(code, &text),
         Err(error) => return refuse(&error.to_string()),
     };
     let options = match Options::from_values(&values) {
@@ -268,8 +267,9 @@ async fn stop(broker: &Arc<Broker>, threads: Vec<JoinHandle<()>>) {
     tracing::info!("stopped");
 }
 
-#[allow(clippy::print_stderr, reason = "there is no log before the options are known")]
+/// The command line cannot be used, and with it the log settings: say why in the log's default form.
 fn refuse(why: &str) -> ExitCode {
-    eprintln!("nsqd: {why}");
-    ExitCode::from(1)
+    let _default_settings = daemon::telemetry::init(LOG_PREFIX, "info");
+    daemon::telemetry::fatal(why);
+    ExitCode::FAILURE
 }

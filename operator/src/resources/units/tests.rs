@@ -88,7 +88,10 @@ proptest! {
         duration in "([0-9]{0,3}[.-]?[0-9]{0,2}(ns|us|ms|s|m|h|d)?){0,3}",
     ) {
         prop_assert_eq!(ByteSize::new(size.as_str()).bytes().is_some(), fits_schema::<ByteSize>(&size), "{}", size);
-        let length = GoDuration::new(duration.as_str()).duration();
-        prop_assert_eq!(length.is_some(), fits_schema::<GoDuration>(&duration), "{}", duration);
+        let is_read = GoDuration::new(duration.as_str()).duration().is_some();
+        let fits = fits_schema::<GoDuration>(&duration);
+        // A pattern cannot add up: what exceeds the longest duration is refused by the loader alone.
+        let is_too_long = duration.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() > 6);
+        prop_assert!(is_read == fits || (fits && is_too_long), "{}", duration);
     }
 }
