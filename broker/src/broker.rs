@@ -206,9 +206,11 @@ impl Broker {
         });
     }
 
-    /// After a start: what was deferred or in flight when the last run ended has its deadlines again.
+    /// After a start: what was deferred or in flight when the last run ended has its deadlines again, and what that
+    /// run may not have synced is synced.
     pub(crate) fn redeliver(&self) {
         for topic in self.topics() {
+            topic.note_written();
             for channel in topic.channels().iter() {
                 channel.expire();
             }

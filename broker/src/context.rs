@@ -45,6 +45,8 @@ pub(crate) struct Context {
     pub health: Health,
     /// Ends the process when the disk can no longer be trusted.
     pub shutdown: Shutdown,
+    /// Topics with writes that are not synced yet.
+    pub(crate) unsynced: UnboundedSender<Arc<Topic>>,
     /// Channels with more to deliver than one turn may take.
     pub(crate) unserved: UnboundedSender<Arc<Channel>>,
     /// Topics whose channels have progress that is not in their journal yet.

@@ -21,6 +21,7 @@ mod serve;
 mod session;
 mod shard;
 mod stats;
+mod sync;
 mod timers;
 mod topic;
 

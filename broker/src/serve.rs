@@ -30,7 +30,7 @@ use crate::record::{Node, RECORD_OVERHEAD};
 use crate::shard::ShardHandle;
 use crate::timers::Timers;
 use crate::topic::Topic;
-use crate::{backlog, journals, listener, lookup};
+use crate::{backlog, journals, listener, lookup, sync};
 
 /// What `--help` begins with.
 const ABOUT: &str = "nsqd receives, queues and delivers messages: NSQ's daemon, with every message on disk before it is acknowledged";
@@ -169,6 +169,7 @@ pub async fn serve(
 struct Work {
     to_save: UnboundedReceiver<Arc<Topic>>,
     to_serve: UnboundedReceiver<Arc<Channel>>,
+    to_sync: UnboundedReceiver<Arc<Topic>>,
 }
 
 impl Work {
@@ -178,6 +179,7 @@ impl Work {
         let stop = context.shutdown.clone();
         watch("journal writer", stop.clone(), journals::save_for_ever(self.to_save, stop.clone()));
         watch("backlog", stop.clone(), backlog::serve_for_ever(self.to_serve, stop.clone()));
+        watch("sync", stop.clone(), sync::sync_for_ever(self.to_sync, Arc::clone(context)));
         let timers = Arc::clone(context);
         watch("timers", stop, async move { timers.timers.run(timers.clock).await });
     }
@@ -196,6 +198,7 @@ fn watch(name: &'static str, stop: Shutdown, work: impl Future<Output = ()> + Se
 fn context(options: &Options, shutdown: &Shutdown) -> (Arc<Context>, Work) {
     let (unsaved, to_save) = unbounded_channel();
     let (unserved, to_serve) = unbounded_channel();
+    let (unsynced, to_sync) = unbounded_channel();
     let context = Context {
         clock: Clock::start(),
         node: Node::new(options.node_id),
@@ -216,8 +219,9 @@ fn context(options: &Options, shutdown: &Shutdown) -> (Arc<Context>, Work) {
         shutdown: shutdown.clone(),
         unsaved,
         unserved,
+        unsynced,
     };
-    (Arc::new(context), Work { to_save, to_serve })
+    (Arc::new(context), Work { to_save, to_serve, to_sync })
 }
 
 fn start_shards(broker: &Arc<Broker>) -> io::Result<(Vec<ShardHandle>, Vec<JoinHandle<()>>)> {

@@ -31,6 +31,7 @@ pub(crate) struct Topic {
     journal: Mutex<Option<Journal>>,
     has_progress: AtomicBool,
     is_marked_open: AtomicBool,
+    is_written: AtomicBool,
     is_deleted: AtomicBool,
 }
 
@@ -88,11 +89,13 @@ impl Topic {
 
     /// Hand what was appended to the kernel and show it to the channels. A failed write breaks the
     /// promise of every publish in the batch and leaves the log as it was.
-    pub(crate) fn commit(&self, now: Now) {
+    pub(crate) fn commit(self: &Arc<Self>, now: Now) {
         if !self.is_marked_open() {
             return self.refuse_batch();
         }
-        let Some((visible, channels)) = self.commit_log() else { return };
+        let committed = self.commit_log();
+        self.note_written();
+        let Some((visible, channels)) = committed else { return };
         for channel in channels.iter() {
             channel.extend(visible);
             channel.dispatch_once(now);
@@ -104,6 +107,18 @@ impl Topic {
         if !self.has_progress.swap(true, Ordering::AcqRel) {
             let _stopping = self.context.unsaved.send(Arc::clone(self));
         }
+    }
+
+    /// Make what is with the kernel survive a power cut.
+    pub(crate) fn sync(&self) -> Result<(), storage::StorageError> {
+        self.is_written.store(false, Ordering::Release);
+        let log = self.lock_log().log.take_unsynced();
+        let journal = self.lock_journal().as_ref().and_then(Journal::sync_target);
+        if self.is_deleted() {
+            return Ok(());
+        }
+        log.map_or(Ok(()), storage::Unsynced::sync)?;
+        journal.map_or(Ok(()), |file| file.sync_data())
     }
 
     /// Write what the channels have finished, requeued and timed out to the journal, and let go of the part
@@ -174,6 +189,13 @@ impl Topic {
     /// Is it being deleted?
     pub(crate) fn is_deleted(&self) -> bool {
         self.is_deleted.load(Ordering::Acquire)
+    }
+
+    /// Something is with the kernel only: have it synced.
+    pub(crate) fn note_written(self: &Arc<Self>) {
+        if !self.name.is_ephemeral() && !self.is_written.swap(true, Ordering::AcqRel) {
+            let _stopping = self.context.unsynced.send(Arc::clone(self));
+        }
     }
 
     fn commit_log(&self) -> Option<(Position, Arc<[Arc<Channel>]>)> {

@@ -2,7 +2,7 @@
 //! finished. Records are bytes here and cursors are numbers: topics, channels and messages live in `queue`.
 //!
 //! A log at `buffered`: what `commit` took is with the kernel and survives a killed process; a power cut may take
-//! what was not synced yet. No threads and no clock: the caller decides when to commit, flush and sync.
+//! what was not synced yet ([`Log::take_unsynced`]). No threads and no clock: the caller decides when to commit, flush and sync.
 
 mod chunk;
 mod directory;
@@ -28,5 +28,5 @@ pub use error::{ErrorKind, StorageError};
 pub use fake_disk::{FakeDisk, Fault};
 pub use journal::{CursorState, Entry, Journal, Pending, RangeSet, State};
 pub use lock::DirLock;
-pub use log::{Log, LogOptions, Position, Recovered};
+pub use log::{Log, LogOptions, Position, Recovered, Unsynced};
 pub use segment::SegmentReader;

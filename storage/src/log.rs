@@ -8,6 +8,7 @@ mod pending;
 mod recovery;
 #[cfg(test)]
 mod tests;
+mod unsynced;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use crate::chunk::Chunk;
-use crate::disk::{Disk, File};
+use crate::disk::Disk;
 use crate::error::StorageError;
 use crate::segment::{Segment, SegmentReader};
 
@@ -23,6 +24,7 @@ use cache::Cache;
 use files::Files;
 use pending::Pending;
 pub use recovery::Recovered;
+pub use unsynced::Unsynced;
 
 /// A place in a log: in front of a record, or at the end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -255,9 +257,9 @@ impl Log {
         self.files.as_ref().map_or(0, |_| self.segments.len())
     }
 
-    /// The file being written, for a sync away from the log's lock. `None` before the first commit to it.
-    pub fn sync_target(&self) -> Option<Arc<dyn File>> {
-        self.files.as_ref().and_then(Files::active)
+    /// What was committed since the last call, for a sync away from the log's lock. `None`: nothing was.
+    pub fn take_unsynced(&mut self) -> Option<Unsynced> {
+        self.files.as_mut()?.take_unsynced()
     }
 
     fn ordinal_in_segments(&self, seq: u64) -> u64 {

@@ -190,9 +190,10 @@ impl Topic {
     }
 
     /// The broker stops: commit what is left, and note that the end was a clean one.
-    pub(crate) fn close(&self) -> Result<(), StorageError> {
+    pub(crate) fn close(self: &Arc<Self>) -> Result<(), StorageError> {
         self.commit(self.context.clock.now());
         self.save_progress();
+        self.sync()?;
         let mut journal = self.lock_journal();
         let Some(journal) = journal.as_mut() else { return Ok(()) };
         journal.note(Entry::Closed);

@@ -68,6 +68,7 @@ impl Topic {
             journal: Mutex::new(journal),
             has_progress: AtomicBool::new(false),
             is_marked_open: AtomicBool::new(is_marked_open),
+            is_written: AtomicBool::new(false),
             is_deleted: AtomicBool::new(false),
         })
     }

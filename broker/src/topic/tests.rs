@@ -33,6 +33,7 @@ struct Got {
 fn context() -> Arc<Context> {
     let (unsaved, _) = tokio::sync::mpsc::unbounded_channel();
     let (unserved, _) = tokio::sync::mpsc::unbounded_channel();
+    let (unsynced, _) = tokio::sync::mpsc::unbounded_channel();
     Arc::new(Context {
         clock: Clock::start(),
         node: Node::new(1),
@@ -50,6 +51,7 @@ fn context() -> Arc<Context> {
         shutdown: Shutdown::new(),
         unsaved,
         unserved,
+        unsynced,
     })
 }
 
@@ -305,6 +307,34 @@ fn alarms_do_not_multiply_with_earlier_deadlines() {
     }
     let set_again = topic.context.timers.count();
     assert!(set >= 1 && set_again <= 1, "{set} alarms were set, {set_again} after all of them rang");
+}
+
+#[test]
+fn what_was_synced_survives_a_power_cut() {
+    let disk = FakeDisk::default();
+    let topic = open(&disk).unwrap();
+    channel(&topic, "jobs");
+    let all: Vec<_> = (0..30).map(|n| format!("{n}-{}", "x".repeat(40))).collect();
+    for body in &all {
+        publish(&topic, &[body]).unwrap();
+    }
+    topic.sync().unwrap();
+    publish(&topic, &["may be lost"]).unwrap();
+    for seed in 0..50 {
+        let topic = open(&disk.power_cut(seed)).unwrap();
+        let jobs = channel(&topic, "jobs");
+        let got = consume(&topic, &jobs, 1, 100);
+        assert_eq!(bodies(&got)[..30], all, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_sync_that_fails_is_told() {
+    let disk = FakeDisk::default();
+    let topic = open(&disk).unwrap();
+    publish(&topic, &["a"]).unwrap();
+    disk.fail_at(disk.calls() + 1, Fault::io());
+    topic.sync().unwrap_err();
 }
 
 /// Publish, consume, finish and requeue; what was acknowledged and what was finished for good.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::disk::{Disk, File};
 use crate::error::StorageError;
 use crate::log::Position;
+use crate::log::unsynced::Unsynced;
 use crate::segment::{Segment, Source};
 
 /// A log's directory and the one file in it that is written to.
@@ -18,19 +19,23 @@ pub(crate) struct Files {
     active: Option<Arc<dyn File>>,
     /// Files that must be gone before anything is written: their offsets will be used again.
     leftovers: Vec<PathBuf>,
+    unsynced: Unsynced,
 }
 
 impl Files {
     pub(crate) fn new(disk: Arc<dyn Disk>, dir: &Path, active: Option<Arc<dyn File>>) -> Self {
-        Self { disk, dir: dir.to_path_buf(), active, leftovers: Vec::new() }
+        let mut unsynced = Unsynced::new(disk.clone(), dir);
+        // What an earlier run wrote may be with the kernel only.
+        active.iter().for_each(|file| unsynced.add(file));
+        Self { disk, dir: dir.to_path_buf(), active, leftovers: Vec::new(), unsynced }
     }
 
     pub(crate) fn is_writable(&self) -> bool {
         self.active.is_some()
     }
 
-    pub(crate) fn active(&self) -> Option<Arc<dyn File>> {
-        self.active.clone()
+    pub(crate) fn take_unsynced(&mut self) -> Option<Unsynced> {
+        self.unsynced.take()
     }
 
     pub(crate) fn source(&self, segment: &Segment, is_last: bool) -> Source {
@@ -93,18 +98,20 @@ impl Files {
         self.write_piece(segments, rest, at)
     }
 
-    fn write_piece(&self, segments: &[Segment], piece: &[u8], at: u64) -> Result<(), StorageError> {
+    fn write_piece(&mut self, segments: &[Segment], piece: &[u8], at: u64) -> Result<(), StorageError> {
         if piece.is_empty() {
             return Ok(());
         }
         let (Some(file), Some(segment)) = (&self.active, segments.last()) else {
             unreachable!("a batch without a segment begins one")
         };
+        self.unsynced.add(file);
         file.write_at(piece, segment.place(at))
     }
 
     fn begin(&mut self, segments: &mut Vec<Segment>, segment: &Segment) -> Result<(), StorageError> {
         let file = self.disk.create(&segment.path(&self.dir))?;
+        self.unsynced.add_name();
         // Listed before its header is written, so that a failure there is undone.
         segments.push(*segment);
         file.write_at(&segment.header(), 0)?;

@@ -270,7 +270,7 @@ fn a_log_in_memory_behaves_like_one_on_disk_and_keeps_what_is_not_dropped() {
     let mut log = Log::in_memory(LogOptions { cache_bytes: 0, ..small() }, 70);
     (0..30).for_each(|_| publish(&mut log, 2, 30));
     assert_eq!(seqs(&log), (70..130).collect::<Vec<_>>());
-    assert!(log.reader(0).is_none() && log.sync_target().is_none());
+    assert!(log.reader(0).is_none() && log.take_unsynced().is_none());
     assert_eq!(log.drop_below(250), Ok(2), "commits that end below it");
     assert_eq!(log.start(), Position { seq: 74, offset: 200, ordinal: 4 });
     assert_eq!((log.ordinal_of(0), log.ordinal_of(75), log.ordinal_of(500)), (4, 5, 60));
@@ -338,7 +338,8 @@ fn a_log_on_the_real_disk_is_found_again() {
     let open =
         |seq_min| Log::open(Arc::new(crate::RealDisk), &dir.path().join("t"), small(), seq_min).unwrap();
     (0..10).for_each(|_| publish(&mut open(0).0, 2, 50));
-    let (log, recovered) = open(0);
+    let (mut log, recovered) = open(0);
     assert_eq!((seqs(&log), recovered.records), ((0..20).collect::<Vec<_>>(), 20));
-    log.sync_target().expect("the last segment is open").sync_data().unwrap();
+    log.take_unsynced().expect("something was written").sync().unwrap();
+    assert!(log.take_unsynced().is_none());
 }

@@ -296,7 +296,7 @@ fn after_a_power_cut_synced_records_are_there_and_no_record_is_wrong() {
         }
         publish(&mut log, 5, 30);
         disk.sync_dir(&dir()).unwrap();
-        log.sync_target().unwrap().sync_data().unwrap();
+        log.take_unsynced().unwrap().sync().unwrap();
         (0..seed % 7).for_each(|_| publish(&mut log, 2, 60));
         let disk = disk.power_cut(seed);
         let (mut log, _) = open(&disk, small(), 10_000);

@@ -1,0 +1,40 @@
+//! The task that syncs what was written, a little behind: an OK at `buffered` means the kernel has it, and a power cut
+//! may take what is younger than this.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::context::Context;
+use crate::topic::Topic;
+
+/// From the first write to the start of its sync. Half of the 200 ms that are promised: the sync itself takes time.
+const BEHIND: Duration = Duration::from_millis(100);
+
+/// Sync what is enlisted, every [`BEHIND`], until the broker stops.
+pub(crate) async fn sync_for_ever(mut written: UnboundedReceiver<Arc<Topic>>, context: Arc<Context>) {
+    let mut topics = Vec::new();
+    loop {
+        tokio::select! {
+            received = written.recv_many(&mut topics, 1024) => if received == 0 { return },
+            () = context.shutdown.wait() => return,
+        }
+        tokio::time::sleep(BEHIND).await;
+        let batch = std::mem::take(&mut topics);
+        let context = Arc::clone(&context);
+        // A sync blocks for as long as the device takes.
+        let done = tokio::task::spawn_blocking(move || {
+            for topic in batch {
+                if let Err(error) = topic.sync() {
+                    tracing::error!(topic = %topic.name, %error, "cannot sync");
+                    // The kernel may have dropped the pages, and would call the next sync a success.
+                    context.fail_stop(&error);
+                }
+            }
+        });
+        if done.await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What a log has written and nobody has synced yet: taken out under the log's lock, synced away from it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::{Disk, File};
+use crate::error::StorageError;
+
+/// Files with bytes that a power cut could take, and whether some of them are new.
+#[derive(Debug)]
+pub struct Unsynced {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    files: Vec<Arc<dyn File>>,
+    has_new_files: bool,
+}
+
+impl Unsynced {
+    pub(crate) fn new(disk: Arc<dyn Disk>, dir: &Path) -> Self {
+        Self { disk, dir: dir.to_path_buf(), files: Vec::new(), has_new_files: false }
+    }
+
+    /// A file was written to.
+    pub(crate) fn add(&mut self, file: &Arc<dyn File>) {
+        if !self.files.iter().any(|known| Arc::ptr_eq(known, file)) {
+            self.files.push(file.clone());
+        }
+    }
+
+    /// A file was created: its name must survive too.
+    pub(crate) fn add_name(&mut self) {
+        self.has_new_files = true;
+    }
+
+    /// Everything so far; nothing is left. `None`: there is nothing.
+    pub(crate) fn take(&mut self) -> Option<Self> {
+        if self.files.is_empty() && !self.has_new_files {
+            return None;
+        }
+        let empty = Self::new(self.disk.clone(), &self.dir);
+        Some(std::mem::replace(self, empty))
+    }
+
+    /// Make it survive a power cut: the bytes, then the names.
+    ///
+    /// # Errors
+    /// A sync failed. The kernel may have dropped the bytes and will not say so again: nothing that was written to
+    /// these files since the last sync can be trusted, and trying again proves nothing.
+    pub fn sync(self) -> Result<(), StorageError> {
+        for file in &self.files {
+            file.sync_data()?;
+        }
+        if self.has_new_files { self.disk.sync_dir(&self.dir) } else { Ok(()) }
+    }
+}
