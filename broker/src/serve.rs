@@ -129,6 +129,11 @@ pub async fn serve(
     tracing::info!("{}", daemon::version::version_line("nsqd"));
     raise_file_limit();
     let path = Path::new(&options.data_path).to_owned();
+    if !path.is_dir() {
+        // nsqd: made by nobody, so that a volume that is not mounted does not look like an empty broker.
+        let why = "there is no such folder; create it, or check that its volume is mounted";
+        return Err(ServeError::Failed(format!("--data-path={}: {why}", path.display())));
+    }
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let _lock = DirLock::acquire(&path)?;
     let dir = DataDir::open(Arc::clone(&disk), &path)?;
