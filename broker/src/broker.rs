@@ -256,7 +256,7 @@ impl Broker {
     }
 
     async fn make_topic(self: &Arc<Self>, name: &TopicName) -> Result<Arc<Topic>, OpenError> {
-        let channels = self.lookups.channels_of(name).await;
+        let channels = self.lookups.channels_of(name, self.options.http_client_request_timeout).await;
         let topic = self.open_on_disk(name).map_err(|error| {
             tracing::error!(topic = %name, %error, "cannot make a topic");
             self.context.health.failed(error.to_string());

@@ -28,7 +28,7 @@ pub(crate) struct Api {
 
 /// Where the broker really listens.
 #[derive(Debug, Clone, Copy)]
-pub struct Addresses {
+pub(crate) struct Addresses {
     /// For clients.
     pub tcp: SocketAddr,
     /// For HTTP, if it is on.

@@ -25,6 +25,4 @@ mod sync;
 mod timers;
 mod topic;
 
-pub use http::Addresses;
-pub use options::{Options, TABLE};
-pub use serve::{ServeError, main_with_args, serve};
+pub use serve::main_with_args;

@@ -52,9 +52,9 @@ impl Lookups {
 
     /// The durable channels any connected lookupd knows for a topic, sorted. What does not answer in time is
     /// left out, as nsqd does, and logged.
-    pub(crate) async fn channels_of(&self, topic: &TopicName) -> Vec<ChannelName> {
+    pub(crate) async fn channels_of(&self, topic: &TopicName, within: Duration) -> Vec<ChannelName> {
         let peers = self.lock().clone();
-        let asked = peers.iter().map(|peer| channels_at(peer, topic));
+        let asked = peers.iter().map(|peer| channels_at(peer, topic, within.min(CHANNELS_WITHIN)));
         let found: BTreeSet<ChannelName> =
             futures::future::join_all(asked).await.into_iter().flatten().collect();
         found.into_iter().filter(|channel| !channel.is_ephemeral()).collect()
@@ -113,14 +113,14 @@ fn registrations(broker: &Broker) -> Registrations {
     all
 }
 
-async fn channels_at(peer: &Connected, topic: &TopicName) -> Vec<ChannelName> {
+async fn channels_at(peer: &Connected, topic: &TopicName, within: Duration) -> Vec<ChannelName> {
     #[derive(serde::Deserialize)]
     struct Answer {
         channels: Vec<String>,
     }
     let address = format!("{}:{}", peer.info.broadcast_address, peer.info.http_port);
     let path = format!("/channels?topic={}", topic.as_str().replace('#', "%23"));
-    let answer = match daemon::http_client::get(&address, &path, CHANNELS_WITHIN).await {
+    let answer = match daemon::http_client::get(&address, &path, within).await {
         Ok((200, body)) => serde_json::from_slice::<Answer>(&body).map_err(|error| error.to_string()),
         Ok((status, _)) => Err(format!("status {status}")),
         Err(error) => Err(error.to_string()),

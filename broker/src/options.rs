@@ -8,7 +8,7 @@ use protocol::IdentifyLimits;
 use protocol::Limits;
 
 /// The table.
-pub const TABLE: &[Opt] = &[
+pub(crate) const TABLE: &[Opt] = &[
     opt("data-path", Kind::Text, "", "folder for messages; empty means the current one", STORAGE),
     opt(
         "mem-queue-size",
@@ -48,14 +48,14 @@ pub const TABLE: &[Opt] = &[
         "http-client-connect-timeout",
         Kind::Duration,
         "2s",
-        "limit for connecting to another daemon",
+        "no effect: the limit of a request covers connecting",
         NETWORK,
     ),
     opt(
         "http-client-request-timeout",
         Kind::Duration,
         "5s",
-        "limit for a request to another daemon",
+        "limit for asking nsqlookupd for the channels of a new topic, 1s at most",
         NETWORK,
     ),
     opt("node-id", Kind::Int, "-1", "number 0-1023 in message ids; default from the hostname", GENERAL),
@@ -134,7 +134,7 @@ const fn opt(
 /// What nsqd was started with, checked.
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "each field is the option of that name; the table explains it")]
-pub struct Options {
+pub(crate) struct Options {
     pub values: Values,
     pub data_path: String,
     pub mem_queue_size: u64,
@@ -147,7 +147,6 @@ pub struct Options {
     pub lookupd_tcp_addresses: Vec<String>,
     pub topology_region: String,
     pub topology_zone: String,
-    pub http_client_connect_timeout: Duration,
     pub http_client_request_timeout: Duration,
     pub node_id: u64,
     pub log_level: String,
@@ -180,7 +179,7 @@ impl Options {
     ///
     /// # Errors
     /// The first value that cannot be used, with the flag's name and what is allowed.
-    pub fn from_values(values: &Values) -> Result<Self, String> {
+    pub(crate) fn from_values(values: &Values) -> Result<Self, String> {
         let hostname = daemon::host::hostname();
         let max_req_timeout = values.duration("max-req-timeout");
         let options = Self {
@@ -196,7 +195,6 @@ impl Options {
             lookupd_tcp_addresses: values.list("lookupd-tcp-address").to_vec(),
             topology_region: values.text("topology-region").to_owned(),
             topology_zone: values.text("topology-zone").to_owned(),
-            http_client_connect_timeout: values.duration("http-client-connect-timeout"),
             http_client_request_timeout: values.duration("http-client-request-timeout"),
             node_id: node_id(values, &hostname)?,
             log_level: values.text("log-level").to_owned(),
@@ -220,12 +218,16 @@ impl Options {
             max_deflate_level: number(values, "max-deflate-level", 1, 9)?,
         };
         // An unused row would be an option that does nothing.
-        let _no_effect = (values.is_on("verbose"), values.int("worker-id"));
+        let _no_effect = (
+            values.is_on("verbose"),
+            values.int("worker-id"),
+            values.duration("http-client-connect-timeout"),
+        );
         Ok(options)
     }
 
     /// Limits of the command decoder.
-    pub fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> Limits {
         Limits {
             message_bytes_max: self.max_msg_size,
             body_bytes_max: self.max_body_size,
@@ -237,7 +239,7 @@ impl Options {
     }
 
     /// Ranges of what IDENTIFY may ask for.
-    pub fn identify_limits(&self) -> IdentifyLimits {
+    pub(crate) fn identify_limits(&self) -> IdentifyLimits {
         IdentifyLimits {
             heartbeat_max: self.max_heartbeat_interval,
             output_buffer_bytes_max: self.max_output_buffer_size,

@@ -46,7 +46,7 @@ const CONTROL_THREADS: usize = 2;
 
 /// Why nsqd could not start, or stopped by itself.
 #[derive(Debug)]
-pub enum ServeError {
+pub(crate) enum ServeError {
     /// The data cannot be used.
     Storage(StorageError),
     /// An address cannot be listened on.
@@ -114,18 +114,12 @@ pub fn main_with_args(args: Vec<String>) -> ExitCode {
 async fn run(options: Options) -> Result<(), ServeError> {
     let shutdown = Shutdown::new();
     on_signals(&shutdown).map_err(ServeError::Start)?;
-    serve(options, shutdown, |_| {}).await
+    serve(options, shutdown).await
 }
 
-/// Run a broker until `shutdown` is triggered. `started` is told where it listens, once it does.
-///
-/// # Errors
-/// It could not start, and nothing was changed; or it failed while running.
-pub async fn serve(
-    options: Options,
-    shutdown: Shutdown,
-    started: impl FnOnce(Addresses),
-) -> Result<(), ServeError> {
+/// Run a broker until `shutdown` is triggered. An error: it could not start, and nothing was changed; or it failed
+/// while running.
+async fn serve(options: Options, shutdown: Shutdown) -> Result<(), ServeError> {
     tracing::info!("{}", daemon::version::version_line("nsqd"));
     raise_file_limit();
     let path = Path::new(&options.data_path).to_owned();
@@ -154,7 +148,6 @@ pub async fn serve(
     tracing::info!("TCP: listening on {}", addresses.tcp);
     tokio::spawn(listener::accept(Arc::clone(&broker), tcp, shards));
     tokio::spawn(lookup::run(Arc::clone(&broker), who_we_are(&broker.options, addresses)));
-    started(addresses);
     match http {
         Some(listener) => {
             tracing::info!("HTTP: listening on {}", listener.local_addr().map_err(ServeError::Start)?);

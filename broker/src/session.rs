@@ -185,8 +185,9 @@ impl Session {
             match reader.read_buf(&mut buffer).now_or_never() {
                 None => {}
                 Some(Ok(1..)) => {
-                    self.heard_at.set(shard.broker.context.clock.now().instant.0);
-                    let Ok(used) = self.process(shard, &mut decoder, &buffer).await else { break };
+                    let now = shard.broker.context.clock.now();
+                    self.heard_at.set(now.instant.0);
+                    let Ok(used) = self.process(shard, &mut decoder, &buffer, now).await else { break };
                     buffer.drain(..used);
                 }
                 Some(_) => {
@@ -245,9 +246,9 @@ impl Session {
         shard: &Rc<Shard>,
         decoder: &mut Decoder,
         buffer: &[u8],
+        now: Now,
     ) -> Result<usize, Over> {
         let mut used = self.magic(buffer)?;
-        let now = shard.broker.context.clock.now();
         let mut tries = 0;
         while let Some(rest) = buffer.get(used..).filter(|rest| !rest.is_empty() && self.has_magic()) {
             let step = match decoder.decode(rest, self.stage()) {

@@ -114,16 +114,16 @@ impl Topic {
         self.is_written.store(false, Ordering::Release);
         let log = self.lock_log().log.take_unsynced();
         let journal = self.lock_journal().as_ref().and_then(Journal::sync_target);
-        if self.is_deleted() {
-            return Ok(());
-        }
-        log.map_or(Ok(()), storage::Unsynced::sync)?;
-        journal.map_or(Ok(()), |file| file.sync_data())
+        let synced = log
+            .map_or(Ok(()), storage::Unsynced::sync)
+            .and_then(|()| journal.map_or(Ok(()), |file| file.sync_data()));
+        // A topic that is deleted meanwhile takes its folder with it, and nothing of it need survive.
+        if self.is_deleted() { Ok(()) } else { synced }
     }
 
     /// Write what the channels have finished, requeued and timed out to the journal, and let go of the part
     /// of the log that nobody needs any more. False: the disk refused, and it must be tried again.
-    pub(crate) fn save_progress(&self) -> bool {
+    pub(crate) fn save_progress(self: &Arc<Self>) -> bool {
         self.has_progress.store(false, Ordering::Release);
         let mut guard = self.lock_journal();
         // The folder of a deleted topic may be gone, or be another's already.
@@ -137,14 +137,10 @@ impl Topic {
                     note_channel(journal, channel);
                 }
                 self.note_visible(journal, &channels);
-                if journal.has_pending()
-                    && let Err(error) = journal.flush()
-                {
-                    // What was noted stays in the journal's buffer.
-                    self.refused(&error);
+                // What cannot be written stays in the journal's buffer.
+                if journal.has_pending() && self.flush(journal).is_err() {
                     return false;
                 }
-                self.context.health.recovered();
             }
             None => channels.iter().for_each(|channel| drop(channel.progress())),
         }

@@ -69,7 +69,7 @@ impl Topic {
 
     /// Forget a channel and close its consumers' connections. True: the topic was ephemeral, has lost its
     /// last channel, and must go too.
-    pub(crate) fn delete_channel(&self, name: &ChannelName) -> Result<bool, ChangeError> {
+    pub(crate) fn delete_channel(self: &Arc<Self>, name: &ChannelName) -> Result<bool, ChangeError> {
         let mut journal = self.lock_for_change()?;
         let channel = self.channel(name).ok_or(ChangeError::NoChannel)?;
         let (removed, visible) = {
@@ -90,7 +90,7 @@ impl Topic {
     }
 
     /// Stop or resume the copying of messages to the channels.
-    pub(crate) fn set_paused(&self, is_paused: bool) -> Result<(), ChangeError> {
+    pub(crate) fn set_paused(self: &Arc<Self>, is_paused: bool) -> Result<(), ChangeError> {
         let mut journal = self.lock_for_change()?;
         let visible = {
             let mut log = self.lock_log();
@@ -120,7 +120,11 @@ impl Topic {
     }
 
     /// Stop or resume the deliveries of one channel.
-    pub(crate) fn set_channel_paused(&self, name: &ChannelName, is_paused: bool) -> Result<(), ChangeError> {
+    pub(crate) fn set_channel_paused(
+        self: &Arc<Self>,
+        name: &ChannelName,
+        is_paused: bool,
+    ) -> Result<(), ChangeError> {
         let mut journal = self.lock_for_change()?;
         let channel = self.channel(name).ok_or(ChangeError::NoChannel)?;
         channel.set_paused(is_paused);
@@ -139,7 +143,7 @@ impl Topic {
     }
 
     /// Throw away what no channel has been shown yet; channels keep what they have.
-    pub(crate) fn empty(&self) -> Result<(), ChangeError> {
+    pub(crate) fn empty(self: &Arc<Self>) -> Result<(), ChangeError> {
         let mut journal = self.lock_for_change()?;
         let channels = self.channels();
         // What is being appended right now is either committed first and thrown away, or kept.
@@ -156,7 +160,7 @@ impl Topic {
     }
 
     /// Throw away everything a channel holds, in flight and deferred messages too.
-    pub(crate) fn empty_channel(&self, name: &ChannelName) -> Result<(), ChangeError> {
+    pub(crate) fn empty_channel(self: &Arc<Self>, name: &ChannelName) -> Result<(), ChangeError> {
         let mut journal = self.lock_for_change()?;
         let channel = self.channel(name).ok_or(ChangeError::NoChannel)?;
         let at = {
@@ -201,7 +205,7 @@ impl Topic {
     }
 
     fn journal_channel(
-        &self,
+        self: &Arc<Self>,
         journal: Option<&mut Journal>,
         name: &ChannelName,
         start: Position,
@@ -222,11 +226,19 @@ impl Topic {
         if self.is_deleted() { Err(ChangeError::Exiting) } else { Ok(journal) }
     }
 
-    fn flush(&self, journal: &mut Journal) -> Result<(), ChangeError> {
-        journal.flush().map_err(|error| {
-            self.refused(&error);
-            ChangeError::Storage(error)
-        })
+    /// Hand the journal's news to the kernel.
+    pub(super) fn flush(self: &Arc<Self>, journal: &mut Journal) -> Result<(), ChangeError> {
+        match journal.flush() {
+            Ok(()) => {
+                self.context.health.recovered();
+                self.note_written();
+                Ok(())
+            }
+            Err(error) => {
+                self.refused(&error);
+                Err(ChangeError::Storage(error))
+            }
+        }
     }
 
     pub(super) fn channel_rules(&self, name: &ChannelName) -> queue::ChannelRules {

@@ -110,6 +110,11 @@ fn a_full_disk_refuses_a_publish_and_takes_the_next_one_when_there_is_space() {
     assert!(matches!(publish(&topic, &["refused"]), Err(PublishError::Refused(_))));
     assert!(topic.context.health.error().is_some());
     assert!(!topic.context.shutdown.is_triggered(), "a full disk does not end the process");
+    assert!(topic.save_progress(), "there is nothing to write");
+    assert!(
+        topic.context.health.error().is_some(),
+        "only a write that succeeds makes the disk healthy again"
+    );
     disk.heal();
     publish(&topic, &["after"]).unwrap();
     assert_eq!(topic.context.health.error(), None);
