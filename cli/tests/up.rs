@@ -61,6 +61,43 @@ fn a_channel_is_paused_and_unpaused_live() {
 }
 
 #[test]
+fn the_durability_of_a_topic_is_what_the_file_says() {
+    let world = World::new();
+    let up = world.up(&with_level("Fsync"));
+    let ready = up.ready();
+    assert!(ready.line("topics").contains("orders fsync (billing, shipping)"), "{ready:?}");
+    let brokers = ready.http("nsqd");
+    let levels = || brokers.iter().map(|broker| broker.durability("orders")).collect::<Vec<_>>();
+    assert_eq!(levels(), ["fsync", "fsync"]);
+    assert_eq!(brokers[0].durability("events"), "buffered", "what is not declared has the default");
+
+    world.declare(&with_level("Memory"));
+    up.expect("topic orders is now memory on nsqd 0, nsqd 1");
+    assert_eq!(levels(), ["memory", "memory"]);
+    world.declare(QUICKSTART);
+    up.expect("topic orders: durability is no longer declared, so it stays as it is (memory)");
+    assert_eq!(levels(), ["memory", "memory"]);
+    world.declare(&with_level("Buffered"));
+    up.expect("topic orders is now buffered on nsqd 0, nsqd 1");
+
+    assert_eq!(brokers[1].post("/topic/create?topic=orders&durability=memory", "").0, 200);
+    up.signal(Signal::HUP);
+    up.expect("topic orders is now buffered on nsqd 1");
+    assert_eq!(levels(), ["buffered", "buffered"]);
+}
+
+#[test]
+fn a_topic_added_with_a_level_has_it_from_its_first_message() {
+    let world = World::new();
+    let up = world.up(QUICKSTART);
+    let brokers = up.ready().http("nsqd");
+    let payments = topic("payments").replace("topicName", "settings: {durability: Fsync}, topicName");
+    world.declare(&format!("{QUICKSTART}{payments}"));
+    up.expect("topic payments created as fsync on nsqd 0, nsqd 1");
+    assert!(brokers.iter().all(|broker| broker.durability("payments") == "fsync"));
+}
+
+#[test]
 fn a_further_broker_starts_live_and_has_every_topic() {
     let world = World::new();
     let up = world.up(QUICKSTART);
@@ -153,6 +190,27 @@ fn changed_settings_restart_the_brokers_one_after_the_other() {
         up.expect(&format!("{name} serves again"));
     }
     assert!(brokers.iter().all(|broker| broker.post("/pub?topic=orders", "eleven byte").0 == 413));
+}
+
+#[test]
+fn limits_and_the_default_durability_reach_the_brokers() {
+    let world = World::new();
+    let up = world.up(&with_setting("durability: Fsync, memoryLimit: 64Mi, minFree: 1M"));
+    let [first, second] = up.ready().http("nsqd").try_into().unwrap();
+    assert!([&first, &second].iter().all(|broker| broker.durability("orders") == "fsync"));
+
+    // No disk has that much.
+    world.declare(&with_setting("minFree: 8000000Gi"));
+    up.expect("nsqd 0 restarts with changed settings");
+    up.expect_trouble("nsqd 0 is not ready: NOK - the disk is full");
+    let (status, answer) = first.post("/pub?topic=orders", "hello");
+    assert!(status >= 500, "{status} {answer}");
+    assert_eq!(second.post("/pub?topic=orders", "hello").0, 200, "a bad setting stops at the first broker");
+
+    world.declare(&with_setting("durability: Memory"));
+    up.expect("nsqd 0 serves again");
+    up.expect("nsqd 1 serves again");
+    assert!([first, second].iter().all(|broker| broker.durability("orders") == "memory"));
 }
 
 #[test]
@@ -301,6 +359,8 @@ fn wrong_declarations_are_refused_with_a_reason() {
     check(&format!("{QUICKSTART}{}", topic("a b")), &["cluster.yaml:", "a b"]);
     check(&format!("{QUICKSTART}{}", topic("orders")), &["cluster.yaml:", "orders"]);
     check(&topic("orders"), &["cluster.yaml:", "quickstart"]);
+    check(&with_level("fsynk"), &["cluster.yaml:", "Memory, Buffered, Fsync", "did you mean \"Fsync\"?"]);
+    check(&with_setting("extraFlags: {min-free: 1M}"), &["cluster.yaml:", "spec.brokers.config.minFree"]);
     check("", &["declare no NsqCluster"]);
     let second = BARE.replace("name: quickstart", "name: second");
     check(&format!("{QUICKSTART}---\n{second}"), &["declare 2 clusters", "second"]);
@@ -331,6 +391,12 @@ fn a_cluster_without_nsqlookupd_is_ready_too() {
 
 fn with_setting(setting: &str) -> String {
     QUICKSTART.replace("replicas: 2", &format!("replicas: 2, config: {{{setting}}}"))
+}
+
+/// The quick start with a level for topic `orders`.
+fn with_level(level: &str) -> String {
+    let settings = format!("name: orders\nspec: {{settings: {{durability: {level}}}, clusterRef");
+    QUICKSTART.replace("name: orders\nspec: {clusterRef", &settings)
 }
 
 fn topic(name: &str) -> String {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::plan::{BrokerPlan, ChannelPlan, ClusterId, ClusterPlan, LookupdPlan, Plan, TopicPlan};
+use crate::resources::Durability;
 
 /// One step from an old plan to a new one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +68,15 @@ pub enum Change {
         /// NSQ's name.
         topic: String,
     },
+    /// A topic that must have this durability level on every broker; one that was just created included.
+    SetTopicDurability {
+        /// Where.
+        cluster: ClusterId,
+        /// NSQ's name.
+        topic: String,
+        /// What the OK to its publishes means from now on.
+        durability: Durability,
+    },
     /// A topic no longer declared, with its channels. It stays, messages included.
     TopicRemoved {
         /// Where.
@@ -128,7 +138,8 @@ pub enum Change {
 
 /// The steps that lead from `old` to `new`: clusters, then lookupds, brokers, topics, channels, then pauses.
 ///
-/// A pause that is no longer declared is left as it is, so it is no change.
+/// A level comes right after its topic is created, before anything else that may take time.
+/// A pause or a level that is no longer declared is left as it is, so it is no change.
 pub fn changes(old: &Plan, new: &Plan) -> Vec<Change> {
     let old = by_id(old);
     let new = by_id(new);
@@ -186,7 +197,11 @@ impl Steps {
         if old.is_none() {
             self.topics.push(Change::CreateTopic { cluster: cluster.clone(), topic: topic.clone() });
         }
-        match pause(old.map(|old| old.is_paused), new.is_paused) {
+        if let Some(durability) = newly(old.map(|old| old.durability), new.durability) {
+            let (cluster, topic) = (cluster.clone(), topic.clone());
+            self.topics.push(Change::SetTopicDurability { cluster, topic, durability });
+        }
+        match newly(old.map(|old| old.is_paused), new.is_paused) {
             Some(true) => self.pauses.push(Change::PauseTopic { cluster, topic }),
             Some(false) => self.pauses.push(Change::UnpauseTopic { cluster, topic }),
             None => {}
@@ -208,7 +223,7 @@ impl Steps {
             let (cluster, topic, channel) = (cluster.clone(), topic.clone(), channel.clone());
             self.channels.push(Change::CreateChannel { cluster, topic, channel });
         }
-        match pause(old.map(|old| old.is_paused), new.is_paused) {
+        match newly(old.map(|old| old.is_paused), new.is_paused) {
             Some(true) => self.pauses.push(Change::PauseChannel { cluster, topic, channel }),
             Some(false) => self.pauses.push(Change::UnpauseChannel { cluster, topic, channel }),
             None => {}
@@ -216,9 +231,9 @@ impl Steps {
     }
 }
 
-/// The pause to bring about. What is new may exist already, paused or not, from before it was declared: so
-/// that even `false` is a step then.
-fn pause(old: Option<Option<bool>>, new: Option<bool>) -> Option<bool> {
+/// The pause or level to bring about. What is new may exist already, paused or not and with any level, from
+/// before it was declared: so that even what a new one would have is a step then.
+fn newly<T: PartialEq + Copy>(old: Option<Option<T>>, new: Option<T>) -> Option<T> {
     if old == Some(new) { None } else { new }
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 
 use crate::Declaration;
 use crate::relations::{TopicKey, Topics, id_of_cluster, key_of_topic};
-use crate::resources::NsqCluster;
+use crate::resources::{Durability, NsqCluster};
 
 /// All that must run. Clusters are sorted by namespace and name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,6 +82,9 @@ pub struct TopicPlan {
     pub name: String,
     /// `None` where no resource says: whoever paused it by hand keeps it so.
     pub is_paused: Option<bool>,
+    /// What the OK to its publishes means. `None` where no resource says: it has the broker's default, or what
+    /// somebody set by hand.
+    pub durability: Option<Durability>,
     /// Sorted by name.
     pub channels: Vec<ChannelPlan>,
 }
@@ -115,6 +118,7 @@ pub fn plan(declaration: &Declaration) -> Plan {
 #[derive(Default)]
 struct Gathered {
     is_paused: Option<bool>,
+    durability: Option<Durability>,
     channels: BTreeMap<String, Option<bool>>,
 }
 
@@ -124,7 +128,9 @@ fn topics(declaration: &Declaration) -> BTreeMap<ClusterId, TopicsByName> {
     let mut clusters: BTreeMap<ClusterId, TopicsByName> = BTreeMap::new();
     for topic in &declaration.topics {
         let TopicKey { cluster, topic: name } = key_of_topic(topic);
-        clusters.entry(cluster).or_default().entry(name).or_default().is_paused = topic.spec.paused;
+        let gathered = clusters.entry(cluster).or_default().entry(name).or_default();
+        gathered.is_paused = topic.spec.paused;
+        gathered.durability = topic.spec.settings.as_ref().and_then(|settings| settings.durability);
     }
     let by_reference = Topics::new(&declaration.topics);
     for channel in &declaration.channels {
@@ -150,9 +156,9 @@ fn cluster_plan(cluster: &NsqCluster, id: ClusterId, topics: TopicsByName) -> Cl
 }
 
 fn topic_plan((name, gathered): (String, Gathered)) -> TopicPlan {
-    let Gathered { is_paused, channels } = gathered;
+    let Gathered { is_paused, durability, channels } = gathered;
     let channels = channels.into_iter().map(|(name, is_paused)| ChannelPlan { name, is_paused }).collect();
-    TopicPlan { name, is_paused, channels }
+    TopicPlan { name, is_paused, durability, channels }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 pub mod channel;
 pub mod cluster;
+pub mod durability;
 pub mod name;
 pub mod topic;
 pub mod units;
@@ -15,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 pub use channel::{NsqChannel, NsqChannelSpec};
 pub use cluster::{NsqCluster, NsqClusterSpec};
-pub use topic::{NsqTopic, NsqTopicSpec};
+pub use durability::Durability;
+pub use topic::{NsqTopic, NsqTopicSpec, TopicSettings};
 
 /// The `apiVersion` of all three kinds.
 pub const API_VERSION: &str = "nsqube.io/v1alpha1";

@@ -1,6 +1,8 @@
 //! What one resource may not say, beyond what its schema and CEL rules refuse: the same checks in every mode,
 //! for resources from a file and from an API server. How resources go together is in relations.rs.
 
+use std::ops::RangeInclusive;
+
 use kube::ResourceExt as _;
 
 use crate::resources::cluster::{
@@ -139,12 +141,17 @@ fn broker_config(config: &BrokerConfig, found: &mut Vec<Violation>) {
         max_ready_count: _,
         max_channel_consumers: _,
         heartbeat_interval,
+        durability: _,
+        memory_limit,
+        min_free,
         log_level: _,
         extra_flags,
     } = config;
     let field = |name: &str| format!("spec.brokers.config.{name}");
-    found.extend(size(field("maxMessageSize"), max_message_size.as_ref()));
-    found.extend(size(field("maxBodySize"), max_body_size.as_ref()));
+    found.extend(size(field("maxMessageSize"), max_message_size.as_ref(), ON_THE_WIRE));
+    found.extend(size(field("maxBodySize"), max_body_size.as_ref(), ON_THE_WIRE));
+    found.extend(size(field("memoryLimit"), memory_limit.as_ref(), MEMORY_LIMIT));
+    found.extend(size(field("minFree"), min_free.as_ref(), ANY_SIZE));
     found.extend(duration(field("messageTimeout"), message_timeout.as_ref(), 1));
     found.extend(duration(field("maxMessageTimeout"), max_message_timeout.as_ref(), 1));
     found.extend(duration(field("maxRequeueTimeout"), max_requeue_timeout.as_ref(), 1));
@@ -163,14 +170,20 @@ fn lookupd_config(config: &LookupdConfig, found: &mut Vec<Violation>) {
     found.extend(duration(field("tombstoneLifetime"), tombstone_lifetime.as_ref(), 0));
 }
 
-/// Sizes are lengths on the wire: 32 bits with a sign.
-fn size(field: String, size: Option<&ByteSize>) -> Option<Violation> {
+/// The sizes a field takes, and how to say so.
+type Sizes = (RangeInclusive<u64>, &'static str);
+
+/// Lengths on the wire have 32 bits with a sign.
+const ON_THE_WIRE: Sizes = (1..=i32::MAX as u64, "write 1 to 2147483647 bytes");
+/// nsqd refuses to start with less.
+const MEMORY_LIMIT: Sizes = (16 << 20..=u64::MAX, "write at least 16Mi");
+const ANY_SIZE: Sizes = (0..=u64::MAX, "");
+
+fn size(field: String, size: Option<&ByteSize>, (allowed, hint_for_range): Sizes) -> Option<Violation> {
     let size = size?;
     let (message, hint) = match size.bytes() {
         None => ("which is no size", "write bytes, or a number with k, M, G, Ki, Mi or Gi, as in 1Mi"),
-        Some(bytes) if bytes == 0 || bytes > i32::MAX as u64 => {
-            ("which is out of range", "write 1 to 2147483647 bytes")
-        }
+        Some(bytes) if !allowed.contains(&bytes) => ("which is out of range", hint_for_range),
         Some(_) => return None,
     };
     Some(Violation {

@@ -14,7 +14,7 @@ use super::converge::{Stats, Step, steps};
 /// Loopback answers in milliseconds; a broker that is busy recovering may take longer.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Gives the broker at `http` the topics, channels and pauses it lacks; says which steps that took.
+/// Gives the broker at `http` the topics, channels, levels and pauses it lacks; says which steps that took.
 ///
 /// # Errors
 /// What was asked and what came back, for people. Asking again goes on where this stopped.
@@ -78,7 +78,12 @@ mod tests {
 
     #[test]
     fn a_broker_counts_as_registered_with_all_its_topics() {
-        let topic = |name: &str| TopicPlan { name: name.to_owned(), is_paused: None, channels: vec![] };
+        let topic = |name: &str| TopicPlan {
+            name: name.to_owned(),
+            is_paused: None,
+            durability: None,
+            channels: vec![],
+        };
         let topics = [topic("orders"), topic("events")];
         let listed = [Registered { tcp_port: 4150, topics: vec!["events".to_owned()] }];
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));

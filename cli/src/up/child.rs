@@ -22,11 +22,13 @@ use crate::daemons::hidden_argument;
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 const PING_LIMIT: Duration = Duration::from_secs(1);
 const PING_PAUSE: Duration = Duration::from_millis(20);
+/// A full disk may stay full for hours.
+const UNWELL_PAUSE: Duration = Duration::from_millis(250);
 
 /// News of a child.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// It answers `/ping` now. `launch` tells this life from an earlier one with other flags.
+    /// It answers `/ping` with OK now. `launch` tells this life from an earlier one with other flags.
     Serving { launch: Launch, addresses: Addresses, after: Duration },
     /// It ended though it should run; it will be started again.
     Ended(Ended),
@@ -152,7 +154,7 @@ impl Supervisor {
                     let served = serving_since.map(|since: Instant| since.elapsed());
                     return Life::Ended { how, last_lines: process.journal.last_lines().await, served };
                 }
-                addresses = serving(&mut process.journal), if serving_since.is_none() => {
+                addresses = serving(&mut process.journal, self.name, self.surroundings.console), if serving_since.is_none() => {
                     serving_since = Some(Instant::now());
                     self.kept = Some(addresses);
                     let after = started.elapsed();
@@ -233,14 +235,23 @@ impl Process {
     }
 }
 
-/// Waits until the child listens and answers.
-async fn serving(journal: &mut Journal) -> Addresses {
+/// Waits until the child listens and is well. A broker without space says why it is not; it delivers meanwhile.
+async fn serving(journal: &mut Journal, name: Name, console: Console) -> Addresses {
     let addresses = journal.listening().await;
     let http = addresses.http.to_string();
-    while !matches!(daemon::http_client::get(&http, "/ping", PING_LIMIT).await, Ok((200, _))) {
-        tokio::time::sleep(PING_PAUSE).await;
+    let mut pause = PING_PAUSE;
+    loop {
+        match daemon::http_client::get(&http, "/ping", PING_LIMIT).await {
+            Ok((200, _)) => return addresses,
+            Ok((_, body)) if pause != UNWELL_PAUSE => {
+                pause = UNWELL_PAUSE;
+                let why = String::from_utf8_lossy(&body);
+                console.complain(format_args!("{name} is not ready: {}", why.trim()));
+            }
+            _ => {}
+        }
+        tokio::time::sleep(pause).await;
     }
-    addresses
 }
 
 fn how_it_ended(status: ExitStatus) -> String {

@@ -1,9 +1,10 @@
-//! What a broker lacks of the declared topics, channels and pauses. Values only: `brokers` asks and does.
-//! Nothing is ever removed, and a pause that no resource mentions is left as it is.
+//! What a broker lacks of the declared topics, channels, levels and pauses. Values only: `brokers` asks and does.
+//! Nothing is ever removed, and a pause or a level that no resource mentions is left as it is.
 
 use std::fmt;
 
 use operator::plan::TopicPlan;
+use operator::resources::Durability;
 use serde::Deserialize;
 
 /// The part of `/stats?format=json` that matters here. Go nsqd writes `null` for empty lists at places.
@@ -18,6 +19,8 @@ struct TopicStats {
     #[serde(default)]
     depth: i64,
     paused: bool,
+    /// Absent where the broker knows no levels. Text, as a later broker may know more of them.
+    durability: Option<String>,
     channels: Option<Vec<ChannelStats>>,
 }
 
@@ -89,7 +92,9 @@ pub(crate) struct Step {
 /// What is done to a topic or channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verb {
-    Create,
+    /// A topic with its level if one is declared, so that no publish comes before it. Channels have none.
+    Create(Option<Durability>),
+    SetDurability(Durability),
     Pause,
     Unpause,
 }
@@ -97,25 +102,33 @@ pub(crate) enum Verb {
 impl Step {
     /// Path and query of the POST request.
     pub(crate) fn path(&self) -> String {
-        let verb = match self.verb {
-            Verb::Create => "create",
-            Verb::Pause => "pause",
-            Verb::Unpause => "unpause",
+        let (verb, durability) = match self.verb {
+            Verb::Create(level) => ("create", level),
+            // An existing topic is left as it is, but for its level.
+            Verb::SetDurability(level) => ("create", Some(level)),
+            Verb::Pause => ("pause", None),
+            Verb::Unpause => ("unpause", None),
         };
         let topic = escaped(&self.topic);
-        match &self.channel {
+        let mut path = match &self.channel {
             None => format!("/topic/{verb}?topic={topic}"),
             Some(channel) => format!("/channel/{verb}?topic={topic}&channel={}", escaped(channel)),
+        };
+        if let Some(level) = durability {
+            path += &format!("&durability={}", level.name());
         }
+        path
     }
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verb = match self.verb {
-            Verb::Create => "created",
-            Verb::Pause => "paused",
-            Verb::Unpause => "unpaused",
+            Verb::Create(None) => "created".to_owned(),
+            Verb::Create(Some(level)) => format!("created as {}", level.name()),
+            Verb::SetDurability(level) => format!("is now {}", level.name()),
+            Verb::Pause => "paused".to_owned(),
+            Verb::Unpause => "unpaused".to_owned(),
         };
         match &self.channel {
             None => write!(f, "topic {} {verb}", self.topic),
@@ -139,20 +152,26 @@ pub(crate) fn steps(wanted: &[TopicPlan], seen: &Stats) -> Vec<Step> {
             topic: topic.name.clone(),
             channel: channel.map(str::to_owned),
         };
-        if seen.is_none() {
-            steps.push(step(Verb::Create, None));
-        }
+        steps.extend(level(topic.durability, seen).map(|verb| step(verb, None)));
         steps.extend(pause(topic.is_paused, seen.map(|seen| seen.paused)).map(|verb| step(verb, None)));
         for channel in &topic.channels {
             let seen = seen.and_then(|seen| seen.channel(&channel.name));
             if seen.is_none() {
-                steps.push(step(Verb::Create, Some(&channel.name)));
+                steps.push(step(Verb::Create(None), Some(&channel.name)));
             }
             let verb = pause(channel.is_paused, seen.map(|seen| seen.paused));
             steps.extend(verb.map(|verb| step(verb, Some(&channel.name))));
         }
     }
     steps
+}
+
+/// What to do about a topic and its level.
+fn level(wanted: Option<Durability>, seen: Option<&TopicStats>) -> Option<Verb> {
+    let Some(seen) = seen else { return Some(Verb::Create(wanted)) };
+    // nsqd: Go nsqd has no levels and would take the request again and again without effect.
+    let seen = seen.durability.as_deref()?;
+    wanted.filter(|wanted| wanted.name() != seen).map(Verb::SetDurability)
 }
 
 /// What to do about a pause: `seen` is None for what is created now, which runs.

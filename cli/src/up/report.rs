@@ -71,21 +71,27 @@ pub(crate) fn changes(
     changes.iter().filter_map(|change| changed(change, seen, http)).collect()
 }
 
-/// A pause that the file no longer mentions, as it neither pauses nor unpauses anything.
-pub(crate) fn forgotten_pauses(old: &ClusterPlan, new: &ClusterPlan) -> Vec<String> {
+/// Pauses and levels that the file no longer mentions, as that changes nothing.
+pub(crate) fn forgotten(old: &ClusterPlan, new: &ClusterPlan) -> Vec<String> {
     let mut lines = Vec::new();
-    let mut compare = |what: String, old: Option<bool>, new: Option<bool>| {
-        if let (Some(was), None) = (old, new) {
-            let state = if was { "paused" } else { "not paused" };
-            lines.push(format!("{what}: paused is no longer declared, so it stays as it is ({state})"));
-        }
+    let mut forget = |what: &str, field: &str, state: &str| {
+        lines.push(format!("{what}: {field} is no longer declared, so it stays as it is ({state})"));
     };
+    let pause = |is_paused: bool| if is_paused { "paused" } else { "not paused" };
     for topic in &new.topics {
         let Some(old) = old.topics.iter().find(|old| old.name == topic.name) else { continue };
-        compare(format!("topic {}", topic.name), old.is_paused, topic.is_paused);
+        let what = format!("topic {}", topic.name);
+        if let (Some(was), None) = (old.durability, topic.durability) {
+            forget(&what, "durability", was.name());
+        }
+        if let (Some(was), None) = (old.is_paused, topic.is_paused) {
+            forget(&what, "paused", pause(was));
+        }
         for channel in &topic.channels {
             let Some(old) = old.channels.iter().find(|old| old.name == channel.name) else { continue };
-            compare(format!("channel {}/{}", topic.name, channel.name), old.is_paused, channel.is_paused);
+            if let (Some(was), None) = (old.is_paused, channel.is_paused) {
+                forget(&format!("channel {}/{}", topic.name, channel.name), "paused", pause(was));
+            }
         }
     }
     lines
@@ -96,13 +102,18 @@ pub(crate) fn steps(done: &[(Step, Vec<Name>)]) -> Vec<String> {
     if done.len() <= TOLD_STEPS_MAX {
         return done.iter().map(|(step, on)| format!("{step} on {}", names(on))).collect();
     }
-    let count = |verb| done.iter().filter(|(step, _)| step.verb == verb).count();
-    let (created, paused, unpaused) = (count(Verb::Create), count(Verb::Pause), count(Verb::Unpause));
+    let count =
+        |is_counted: fn(&Verb) -> bool| done.iter().filter(|(step, _)| is_counted(&step.verb)).count();
+    let created = count(|verb| matches!(verb, Verb::Create(_)));
+    let changed = count(|verb| matches!(verb, Verb::SetDurability(_)));
+    let paused = count(|verb| *verb == Verb::Pause);
+    let unpaused = count(|verb| *verb == Verb::Unpause);
     let mut on: Vec<Name> = done.iter().flat_map(|(_, on)| on).copied().collect();
     on.sort_unstable();
     on.dedup();
     vec![format!(
-        "topics and channels: {created} created, {paused} paused, {unpaused} unpaused on {}",
+        "topics and channels: {created} created, {changed} with another durability, {paused} paused, \
+         {unpaused} unpaused on {}",
         names(&on)
     )]
 }
@@ -155,7 +166,8 @@ fn topic(topic: &TopicPlan) -> String {
     let channel =
         |channel: &operator::plan::ChannelPlan| format!("{}{}", channel.name, paused(channel.is_paused));
     let channels: Vec<String> = topic.channels.iter().map(channel).collect();
-    let head = format!("{}{}", topic.name, paused(topic.is_paused));
+    let level = topic.durability.map(|level| format!(" {}", level.name())).unwrap_or_default();
+    let head = format!("{}{level}{}", topic.name, paused(topic.is_paused));
     if channels.is_empty() { head } else { format!("{head} ({})", channels.join(", ")) }
 }
 

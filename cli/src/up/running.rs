@@ -306,7 +306,7 @@ impl Running {
         let whole = |plan: &ClusterPlan| Plan { clusters: vec![plan.clone()] };
         let changes = operator::changes(&whole(&old), &whole(&self.plan));
         let mut lines = report::changes(&changes, &seen, self.first_http());
-        lines.extend(report::forgotten_pauses(&old, &self.plan));
+        lines.extend(report::forgotten(&old, &self.plan));
         if changes.is_empty() && lines.is_empty() {
             lines.push("the file was read again: nothing to do".to_owned());
         }

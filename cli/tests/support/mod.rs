@@ -271,6 +271,10 @@ impl Http {
         self.channel(topic, channel)["paused"].as_bool().unwrap()
     }
 
+    pub(crate) fn durability(&self, topic: &str) -> String {
+        self.topic(topic)["durability"].as_str().unwrap().to_owned()
+    }
+
     pub(crate) fn depth(&self, topic: &str, channel: &str) -> i64 {
         self.channel(topic, channel)["depth"].as_i64().unwrap()
     }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::{Change, changes};
 use crate::plan::{BrokerPlan, ChannelPlan, ClusterId, ClusterPlan, LookupdPlan, Plan, TopicPlan};
+use crate::resources::Durability;
 
 fn cluster(
     name: &str,
@@ -36,16 +37,24 @@ fn parse(word: &str) -> (String, Option<bool>) {
     }
 }
 
-/// `orders(billing,shipping!) events!`
+/// `name`, or `name@fsync` with a level; what `parse` knows stands at the end.
+fn parse_topic(word: &str) -> (String, Option<bool>, Option<Durability>) {
+    let (word, is_paused) = parse(word);
+    let Some((name, level)) = word.split_once('@') else { return (word, is_paused, None) };
+    let level = Durability::ALL.into_iter().find(|known| known.name() == level);
+    (name.to_owned(), is_paused, Some(level.unwrap()))
+}
+
+/// `orders@fsync(billing,shipping!) events!`
 fn topics(text: &str) -> Vec<TopicPlan> {
     let topic = |word: &str| {
         let (name, rest) = word.split_once('(').unwrap_or((word, ")"));
-        let (name, is_paused) = parse(name);
+        let (name, is_paused, durability) = parse_topic(name);
         let channels = rest.trim_end_matches(')').split(',').filter(|word| !word.is_empty()).map(|word| {
             let (name, is_paused) = parse(word);
             ChannelPlan { name, is_paused }
         });
-        TopicPlan { name, is_paused, channels: channels.collect() }
+        TopicPlan { name, is_paused, durability, channels: channels.collect() }
     };
     text.split_whitespace().map(topic).collect()
 }
@@ -61,6 +70,7 @@ fn show(change: &Change) -> String {
         Change::RestartBroker { broker, .. } => format!("restart broker {}", broker.ordinal),
         Change::BrokerRemoved { ordinal, .. } => format!("removed broker {ordinal}"),
         Change::CreateTopic { topic, .. } => format!("create {topic}"),
+        Change::SetTopicDurability { topic, durability, .. } => format!("{} {topic}", durability.name()),
         Change::TopicRemoved { topic, .. } => format!("removed {topic}"),
         Change::CreateChannel { topic, channel, .. } => format!("create {topic}/{channel}"),
         Change::ChannelRemoved { topic, channel, .. } => format!("removed {topic}/{channel}"),
@@ -91,6 +101,22 @@ fn topics_and_channels_change_without_touching_brokers() {
         ("a!(x!)", "a(x)", &[]),
         ("", "a! b.", &["create a", "create b", "pause a", "unpause b"]),
         ("b(x)", "a(x)", &["create a", "removed b", "create a/x"]),
+    ];
+    for (old, new, expected) in table {
+        check(&[cluster("c", 1, 1, None, topics(old))], &[cluster("c", 1, 1, None, topics(new))], expected);
+    }
+}
+
+#[test]
+fn a_level_is_set_where_it_is_declared_anew_and_before_channels_and_pauses() {
+    let table: [(&str, &str, &[&str]); 7] = [
+        ("a@fsync", "a@fsync", &[]),
+        ("a", "a@fsync", &["fsync a"]),
+        ("a@fsync", "a@memory", &["memory a"]),
+        ("a@fsync", "a", &[]),
+        ("", "a@buffered", &["create a", "buffered a"]),
+        ("a@memory", "a@fsync!", &["fsync a", "pause a"]),
+        ("", "a@fsync!(x) b", &["create a", "fsync a", "create b", "create a/x", "pause a"]),
     ];
     for (old, new, expected) in table {
         check(&[cluster("c", 1, 1, None, topics(old))], &[cluster("c", 1, 1, None, topics(new))], expected);
@@ -159,7 +185,11 @@ fn apply(plan: &mut Plan, change: &Change) {
             of(plan, &cluster).brokers.retain(|found| found.ordinal != ordinal);
         }
         Change::CreateTopic { cluster, topic: name } => {
-            of(plan, &cluster).topics.push(TopicPlan { name, is_paused: None, channels: Vec::new() });
+            let topic = TopicPlan { name, is_paused: None, durability: None, channels: Vec::new() };
+            of(plan, &cluster).topics.push(topic);
+        }
+        Change::SetTopicDurability { cluster, topic: name, durability } => {
+            topic(plan, &cluster, &name).durability = Some(durability);
         }
         Change::TopicRemoved { cluster, topic: name } => {
             of(plan, &cluster).topics.retain(|found| found.name != name)
@@ -181,13 +211,14 @@ fn apply(plan: &mut Plan, change: &Change) {
     }
 }
 
-/// Sorted, and without the pauses that `wanted` does not say: those stay as they were.
+/// Sorted, and without the pauses and levels that `wanted` does not say: those stay as they were.
 fn settled(mut plan: Plan, wanted: &Plan) -> Plan {
     plan.clusters.sort_by_key(ClusterPlan::id);
     for (cluster, wanted) in plan.clusters.iter_mut().zip(&wanted.clusters) {
         cluster.topics.sort_by(|a, b| a.name.cmp(&b.name));
         for (topic, wanted) in cluster.topics.iter_mut().zip(&wanted.topics) {
             topic.is_paused = wanted.is_paused.and(topic.is_paused);
+            topic.durability = wanted.durability.and(topic.durability);
             topic.channels.sort_by(|a, b| a.name.cmp(&b.name));
             for (channel, wanted) in topic.channels.iter_mut().zip(&wanted.channels) {
                 channel.is_paused = wanted.is_paused.and(channel.is_paused);
@@ -201,12 +232,17 @@ fn any_pause() -> impl Strategy<Value = Option<bool>> {
     prop_oneof![Just(None), any::<bool>().prop_map(Some)]
 }
 
+fn any_level() -> impl Strategy<Value = Option<Durability>> {
+    proptest::option::of(proptest::sample::select(Durability::ALL.to_vec()))
+}
+
 fn any_topics() -> impl Strategy<Value = Vec<TopicPlan>> {
     let channels = btree_map("[xyz]", any_pause(), 0..3).prop_map(|channels| {
         channels.into_iter().map(|(name, is_paused)| ChannelPlan { name, is_paused }).collect()
     });
-    btree_map("[abc]", (any_pause(), channels), 0..3).prop_map(|topics| {
-        let topic = |(name, (is_paused, channels))| TopicPlan { name, is_paused, channels };
+    btree_map("[abc]", (any_pause(), any_level(), channels), 0..3).prop_map(|topics| {
+        let topic =
+            |(name, (is_paused, durability, channels))| TopicPlan { name, is_paused, durability, channels };
         topics.into_iter().map(topic).collect()
     })
 }

@@ -46,6 +46,7 @@ fn extra_flags_cannot_set_what_the_operator_or_a_field_sets() {
         ("statsd-prefix", ""),
         ("data-path", "what the operator sets"),
         ("node-id", "what the operator sets"),
+        ("identity", "what the operator sets"),
         ("config", "what the operator sets"),
         ("broadcast-http-port", "what the operator sets"),
         ("lookupd-tcp-address", "what the operator sets"),
@@ -53,6 +54,9 @@ fn extra_flags_cannot_set_what_the_operator_or_a_field_sets() {
         ("tcp-address", "what the operator sets"),
         ("max-msg-size", "a field of its own"),
         ("max-heartbeat-interval", "a field of its own"),
+        ("durability", "a field of its own"),
+        ("memory-limit", "a field of its own"),
+        ("min-free", "a field of its own"),
         ("--sync-every", "no leading dashes"),
         ("", "no leading dashes"),
     ];
@@ -122,7 +126,8 @@ fn what_a_resource_stands_for_cannot_change() {
         Some(named.clone()),
         "topicName cannot change",
     );
-    check::<NsqTopic>("t", topic(&a, json!({ "topicName": "x", "paused": true })), Some(named), "");
+    let settings = json!({ "topicName": "x", "paused": true, "settings": { "durability": "Fsync" } });
+    check::<NsqTopic>("t", topic(&a, settings), Some(named), "");
 
     let by_ref = json!({ "topicRef": a });
     check::<NsqChannel>("ch", json!({ "topicRef": b }), Some(by_ref.clone()), "topicRef cannot change");
@@ -145,6 +150,23 @@ fn a_channel_cannot_go_from_a_reference_to_a_name() {
     let by_name = object(json!({ "clusterRef": { "name": "a" }, "topicName": "x" }));
     for (new, old) in [(&by_ref, &by_name), (&by_name, &by_ref)] {
         assert_eq!(messages(&schema, new, Some(old)).len(), 3);
+    }
+}
+
+#[test]
+fn levels_are_a_choice_and_each_is_explained() {
+    let at = |crd, path: &str| {
+        schema(&crd).pointer(&format!("/properties/spec/properties/{path}")).cloned().unwrap()
+    };
+    for field in [
+        at(NsqCluster::crd(), "brokers/properties/config/properties/durability"),
+        at(NsqTopic::crd(), "settings/properties/durability"),
+    ] {
+        assert_eq!(field["enum"], json!(["Memory", "Buffered", "Fsync"]));
+        let description = field["description"].as_str().unwrap();
+        for part in ["never synced", "a killed process", "the last 200 ms", "survives a power cut"] {
+            assert!(description.contains(part), "{part:?} is not in {description:?}");
+        }
     }
 }
 

@@ -159,9 +159,8 @@ impl Check<'_> {
     }
 
     fn choice(&mut self, path: &str, line: u64, node: &Node, schema: &Json) {
-        let Some(choices) = schema.get("enum").and_then(Json::as_array) else { return };
+        let Some(choices) = choices(schema) else { return };
         let Value::Text(value) = &node.value else { return };
-        let choices: Vec<&str> = choices.iter().filter_map(Json::as_str).collect();
         if !choices.contains(&value.as_str()) {
             let message =
                 format!("{} is {value:?}, but must be one of {}", self.of(path), choices.join(", "));
@@ -196,7 +195,15 @@ fn wanted_type(value: &Value, schema: &Json) -> Option<&'static str> {
     (!fits).then_some(wanted)
 }
 
+/// The texts a field may have, if it is a choice.
+fn choices(schema: &Json) -> Option<Vec<&str>> {
+    Some(schema.get("enum")?.as_array()?.iter().filter_map(Json::as_str).collect())
+}
+
 fn hint_for_type(value: &Value, schema: &Json) -> Option<String> {
+    if let Some(choices) = choices(schema) {
+        return Some(format!("write one of {}", choices.join(", ")));
+    }
     match (value, schema.get("type").and_then(Json::as_str)?) {
         (Value::Integer(value), "string") => Some(format!("put it in quotes: \"{value}\"")),
         (Value::Float(value), "string") => Some(format!("put it in quotes: \"{value}\"")),

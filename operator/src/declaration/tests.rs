@@ -136,6 +136,21 @@ fn values_have_the_type_and_range_of_their_field() {
             "is \"warning\", but must be one of debug, info, warn, error, fatal; did you mean \"warn\"?",
         ),
         (
+            "{brokers: {config: {durability: fsync}}}",
+            "spec.brokers.config.durability",
+            "is \"fsync\", but must be one of Memory, Buffered, Fsync; did you mean \"Fsync\"?",
+        ),
+        (
+            "{brokers: {config: {memoryLimit: 8Mi}}}",
+            "spec.brokers.config.memoryLimit",
+            "is \"8Mi\", which is out of range; write at least 16Mi",
+        ),
+        (
+            "{brokers: {config: {extraFlags: {durability: fsync}}}}",
+            "spec.brokers.config.extraFlags.durability",
+            "has a field of its own; write it as spec.brokers.config.durability",
+        ),
+        (
             "{brokers: {config: {maxMessageSize: true}}}",
             "spec.brokers.config.maxMessageSize",
             "is true, but must be a whole number, or text as in 1Mi",
@@ -165,6 +180,40 @@ fn values_have_the_type_and_range_of_their_field() {
         let text = CLUSTER.replace("{}", spec);
         check(&text, &[&format!("f.yaml:5: {field} of NsqCluster \"prod\" {message}")]);
     }
+}
+
+#[test]
+fn a_level_of_a_topic_is_checked_like_that_of_its_cluster() {
+    let text = with_cluster(&[
+        ("NsqTopic", "a", "{clusterRef: {name: prod}, settings: {durability: Bufered}}"),
+        ("NsqTopic", "b", "{clusterRef: {name: prod}, settings: {durabilty: Fsync}}"),
+        ("NsqTopic", "c", "{clusterRef: {name: prod}, durability: Fsync}"),
+        ("NsqTopic", "d", "{clusterRef: {name: prod}, settings: Fsync}"),
+        ("NsqTopic", "e", "{clusterRef: {name: prod}, settings: {durability: true}}"),
+        ("NsqTopic", "f", "{clusterRef: {name: prod}, settings: {durability: null}}"),
+    ]);
+    check(
+        &text,
+        &[
+            "f.yaml:11: spec.settings.durability of NsqTopic \"a\" is \"Bufered\", but must be one of Memory, \
+             Buffered, Fsync; did you mean \"Buffered\"?",
+            "f.yaml:17: unknown field \"durabilty\" in spec.settings of NsqTopic \"b\"; did you mean \"durability\"?",
+            "f.yaml:23: unknown field \"durability\" in spec of NsqTopic \"c\"; \
+             known here: clusterRef, paused, settings, topicName",
+            "f.yaml:29: spec.settings of NsqTopic \"d\" is the text \"Fsync\", but must be a map of fields",
+            "f.yaml:35: spec.settings.durability of NsqTopic \"e\" is true, but must be text; \
+             write one of Memory, Buffered, Fsync",
+        ],
+    );
+}
+
+#[test]
+fn sizes_have_the_units_of_kubernetes() {
+    check(
+        &CLUSTER.replace("{}", "{brokers: {config: {minFree: 256MiB}}}"),
+        &["f.yaml:5: spec.brokers.config.minFree of NsqCluster \"prod\" is \"256MiB\", which is no size; \
+           write bytes, or a number with k, M, G, Ki, Mi or Gi, as in 1Mi"],
+    );
 }
 
 #[test]

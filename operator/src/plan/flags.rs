@@ -18,6 +18,9 @@ pub(super) fn of_broker(config: &BrokerConfig) -> Vec<(String, String)> {
         max_ready_count,
         max_channel_consumers,
         heartbeat_interval,
+        durability,
+        memory_limit,
+        min_free,
         log_level,
         extra_flags,
     } = config;
@@ -33,6 +36,9 @@ pub(super) fn of_broker(config: &BrokerConfig) -> Vec<(String, String)> {
             ("max-rdy-count", max_ready_count.map(|count| count.to_string())),
             ("max-channel-consumers", max_channel_consumers.map(|count| count.to_string())),
             ("max-heartbeat-interval", duration(heartbeat_max)),
+            ("durability", durability.map(|level| level.name().to_owned())),
+            ("memory-limit", size(memory_limit.as_ref())),
+            ("min-free", size(min_free.as_ref())),
             ("log-level", log_level.map(|level| level.name().to_owned())),
         ]
         .into_iter()

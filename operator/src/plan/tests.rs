@@ -33,7 +33,8 @@ fn show(plan: &Plan) -> String {
             ));
         }
         for topic in &cluster.topics {
-            lines.push(format!("topic {} {}", topic.name, show_pause(topic.is_paused)));
+            let level = topic.durability.map(|level| level.name()).unwrap_or_default();
+            lines.push(format!("topic {} {} {level}", topic.name, show_pause(topic.is_paused)));
             for channel in &topic.channels {
                 lines.push(format!("  channel {} {}", channel.name, show_pause(channel.is_paused)));
             }
@@ -82,16 +83,17 @@ fn every_setting_becomes_its_flag() {
             "Cluster c {brokers: {replicas: 1, config: {memQueueSize: 0, maxMessageSize: 2Mi, maxBodySize: 6000000, \
            messageTimeout: 1m30s, maxMessageTimeout: 20m, maxRequeueTimeout: 2h, maxReadyCount: 100, \
            maxChannelConsumers: 7, heartbeatInterval: {max: 1500ms}, logLevel: debug, \
+           durability: Fsync, memoryLimit: 512Mi, minFree: 1G, \
            extraFlags: {sync-every: '1', e2e-processing-latency-percentile: '0.99,0.5'}}}, \
            lookupds: {replicas: 1, config: {inactiveProducerTimeout: 5m, tombstoneLifetime: 0s}}}",
         ],
         &[
             "cluster default/c",
             "lookupd 0 --inactive-producer-timeout=300s --tombstone-lifetime=0s",
-            "broker 0 node 0 --e2e-processing-latency-percentile=0.99,0.5 --log-level=debug --max-body-size=6000000 \
+            "broker 0 node 0 --durability=fsync --e2e-processing-latency-percentile=0.99,0.5 --log-level=debug --max-body-size=6000000 \
              --max-channel-consumers=7 --max-heartbeat-interval=1500ms --max-msg-size=2097152 \
              --max-msg-timeout=1200s --max-rdy-count=100 --max-req-timeout=7200s --mem-queue-size=0 \
-             --msg-timeout=90s --sync-every=1",
+             --memory-limit=536870912 --min-free=1000000000 --msg-timeout=90s --sync-every=1",
         ],
     );
 }
@@ -115,6 +117,27 @@ fn topics_come_from_topics_and_from_channels() {
             "topic events running",
             "topic undeclared",
             "  channel lone running",
+        ],
+    );
+}
+
+#[test]
+fn a_topic_has_a_level_only_where_its_resource_says_so() {
+    check(
+        &[
+            "Cluster c {brokers: {replicas: 1, config: {durability: Memory}}, lookupds: {replicas: 0}}",
+            "Topic a {clusterRef: {name: c}, settings: {durability: Fsync}}",
+            "Topic b {clusterRef: {name: c}, settings: {}}",
+            "Topic d {clusterRef: {name: c}, paused: true, settings: {durability: Buffered}}",
+            "Channel x {topicRef: {name: a}}",
+        ],
+        &[
+            "cluster default/c",
+            "broker 0 node 0 --durability=memory",
+            "topic a  fsync",
+            "  channel x",
+            "topic b",
+            "topic d paused buffered",
         ],
     );
 }

@@ -8,6 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Durability;
 use super::units::{ByteSize, GoDuration};
 
 /// Characters a cluster's name may have: names of pods and volumes are built from it.
@@ -96,6 +97,20 @@ pub struct BrokerConfig {
     /// Limits of the heartbeat interval that a client may ask for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heartbeat_interval: Option<HeartbeatInterval>,
+    /// What the OK to a publish means for topics that do not say otherwise, as in `durability: Fsync`. Memory: the
+    /// message was accepted and is never synced. Buffered: it survives a killed process; a power cut may take
+    /// the last 200 ms. Fsync: it survives a power cut; publishes that come together share one sync (nsqd:
+    /// --durability, Buffered).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durability: Option<Durability>,
+    /// Memory for messages on their way through one broker, as in 512Mi, at least 16Mi; beyond it publishers wait
+    /// (nsqd: --memory-limit, half of what the container may use).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<ByteSize>,
+    /// Room on the disk that publishes leave free, so that consumers can drain a full broker, as in 1Gi (nsqd:
+    /// --min-free, a twentieth of the disk, 256Mi at most).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_free: Option<ByteSize>,
     /// The least severe lines that are logged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_level: Option<LogLevel>,

@@ -29,7 +29,7 @@ fn an_empty_spec_is_a_cluster() {
 
 #[test]
 fn broker_settings_are_in_range() {
-    let table: [(Value, &[&str]); 12] = [
+    let table: [(Value, &[&str]); 16] = [
         (json!({ "maxMessageSize": "1Mi", "maxBodySize": 5242880, "messageTimeout": "1m30s" }), &[]),
         (json!({ "heartbeatInterval": {}, "maxChannelConsumers": 0, "logLevel": "warn" }), &[]),
         (
@@ -40,6 +40,19 @@ fn broker_settings_are_in_range() {
         (
             json!({ "maxBodySize": "2Gi" }),
             &["spec.brokers.config.maxBodySize is \"2Gi\", which is out of range"],
+        ),
+        (json!({ "durability": "Fsync", "memoryLimit": "16Mi", "minFree": 0 }), &[]),
+        (json!({ "memoryLimit": "500Gi", "minFree": "64Gi" }), &[]),
+        (
+            json!({ "memoryLimit": 16777215 }),
+            &["spec.brokers.config.memoryLimit is \"16777215\", which is out of range"],
+        ),
+        (
+            json!({ "memoryLimit": "64MiB", "minFree": "5%" }),
+            &[
+                "spec.brokers.config.memoryLimit is \"64MiB\", which is no size",
+                "spec.brokers.config.minFree is \"5%\", which is no size",
+            ],
         ),
         (
             json!({ "messageTimeout": "60" }),

@@ -1,6 +1,7 @@
 //! Every text as it is read.
 
 use operator::plan::{BrokerPlan, ChannelPlan, ClusterId};
+use operator::resources::Durability;
 
 use super::*;
 
@@ -18,7 +19,7 @@ fn topic_plan(name: &str, is_paused: Option<bool>, channels: &[(&str, Option<boo
     let channels = channels
         .iter()
         .map(|(name, is_paused)| ChannelPlan { name: (*name).to_owned(), is_paused: *is_paused });
-    TopicPlan { name: name.to_owned(), is_paused, channels: channels.collect() }
+    TopicPlan { name: name.to_owned(), is_paused, durability: None, channels: channels.collect() }
 }
 
 fn http() -> Option<SocketAddr> {
@@ -48,6 +49,9 @@ fn topics_are_listed_with_their_channels_and_pauses() {
         topic_plan("orders", None, &[("billing", Some(true)), ("shipping", Some(false))]),
     ];
     assert_eq!(topics(&list), "topics         events paused, orders (billing paused, shipping)");
+    let level = |topic: &TopicPlan| TopicPlan { durability: Some(Durability::Fsync), ..topic.clone() };
+    let list: Vec<TopicPlan> = list.iter().map(level).collect();
+    assert_eq!(topics(&list), "topics         events fsync paused, orders fsync (billing paused, shipping)");
     assert!(topics(&[]).contains("none declared"));
     let many: Vec<TopicPlan> = (0..100).map(|i| topic_plan(&format!("t{i}"), None, &[])).collect();
     assert!(topics(&many).ends_with("t11, and 88 more"));
@@ -111,21 +115,33 @@ fn a_pause_that_is_no_longer_declared_is_said_to_stay() {
     let old = plan(vec![topic_plan("orders", None, &[("billing", Some(true)), ("shipping", Some(true))])]);
     let new = plan(vec![topic_plan("orders", None, &[("billing", None), ("shipping", Some(false))])]);
     assert_eq!(
-        forgotten_pauses(&old, &new),
+        forgotten(&old, &new),
         ["channel orders/billing: paused is no longer declared, so it stays as it is (paused)"]
     );
-    assert!(forgotten_pauses(&new, &new).is_empty());
+    assert!(forgotten(&new, &new).is_empty());
+}
+
+#[test]
+fn a_level_that_is_no_longer_declared_is_said_to_stay() {
+    let orders = |durability| plan(vec![TopicPlan { durability, ..topic_plan("orders", None, &[]) }]);
+    let check = |old, new, expected: &[&str]| assert_eq!(forgotten(&orders(old), &orders(new)), expected);
+    let fsync = Some(Durability::Fsync);
+    check(fsync, None, &["topic orders: durability is no longer declared, so it stays as it is (fsync)"]);
+    check(fsync, Some(Durability::Memory), &[]);
+    check(None, fsync, &[]);
+    check(None, None, &[]);
 }
 
 #[test]
 fn many_steps_become_one_line() {
     let step = |i: usize| {
-        let step = Step { verb: Verb::Create, topic: format!("t{i}"), channel: None };
+        let step = Step { verb: Verb::Create(None), topic: format!("t{i}"), channel: None };
         (step, vec![Name::nsqd(0), Name::nsqd(1)])
     };
     assert_eq!(steps(&[step(0)]), ["topic t0 created on nsqd 0, nsqd 1"]);
     let many: Vec<_> = (0..100).map(step).collect();
-    let expected = "topics and channels: 100 created, 0 paused, 0 unpaused on nsqd 0, nsqd 1";
+    let expected =
+        "topics and channels: 100 created, 0 with another durability, 0 paused, 0 unpaused on nsqd 0, nsqd 1";
     assert_eq!(steps(&many), [expected]);
     assert_eq!(names(&(0..5).map(Name::nsqd).collect::<Vec<_>>()), "5 brokers");
 }

@@ -3,12 +3,13 @@
 
 /// Whoever runs the plan sets these, or they would take the settings out of the resource (`config`) or end
 /// the process (`version`, `help`).
-const OWNED: [&str; 5] = ["config", "data-path", "help", "node-id", "version"];
+const OWNED: [&str; 6] = ["config", "data-path", "help", "identity", "node-id", "version"];
 const OWNED_PREFIXES: [&str; 3] = ["broadcast-", "lookupd-", "tls-"];
 const OWNED_SUFFIX: &str = "-address";
 
 /// Flags with a field of their own, and the field below `spec.brokers.config`.
-const TYPED: [(&str, &str); 10] = [
+const TYPED: [(&str, &str); 13] = [
+    ("durability", "durability"),
     ("log-level", "logLevel"),
     ("max-body-size", "maxBodySize"),
     ("max-channel-consumers", "maxChannelConsumers"),
@@ -18,11 +19,13 @@ const TYPED: [(&str, &str); 10] = [
     ("max-rdy-count", "maxReadyCount"),
     ("max-req-timeout", "maxRequeueTimeout"),
     ("mem-queue-size", "memQueueSize"),
+    ("memory-limit", "memoryLimit"),
+    ("min-free", "minFree"),
     ("msg-timeout", "messageTimeout"),
 ];
 
-pub(super) const NOT_OWNED: &str = "extraFlags must not set what the operator sets: data-path, node-id, config, \
-     version, help, broadcast-*, lookupd-*, tls-*, *-address";
+pub(super) const NOT_OWNED: &str = "extraFlags must not set what the operator sets: data-path, node-id, identity, \
+     config, version, help, broadcast-*, lookupd-*, tls-*, *-address";
 pub(super) const NOT_TYPED: &str =
     "extraFlags must not set a flag that has a field of its own in spec.brokers.config";
 pub(super) const NO_DASHES: &str = "names in extraFlags have no leading dashes";
@@ -82,12 +85,25 @@ mod tests {
         {
             assert_eq!(check(flag), Ok(()), "{flag}");
         }
-        for flag in
-            ["data-path", "node-id", "broadcast-tcp-port", "lookupd-tcp-address", "tls-cert", "tcp-address"]
-        {
+        for flag in [
+            "data-path",
+            "node-id",
+            "identity",
+            "broadcast-tcp-port",
+            "lookupd-tcp-address",
+            "tls-cert",
+            "tcp-address",
+        ] {
             assert_eq!(check(flag), Err(Refusal::Owned), "{flag}");
         }
-        assert_eq!(check("max-msg-size"), Err(Refusal::Typed("maxMessageSize")));
+        for (flag, field) in [
+            ("max-msg-size", "maxMessageSize"),
+            ("durability", "durability"),
+            ("memory-limit", "memoryLimit"),
+            ("min-free", "minFree"),
+        ] {
+            assert_eq!(check(flag), Err(Refusal::Typed(field)));
+        }
         for flag in ["", "--sync-every", "sync-every=1"] {
             assert_eq!(check(flag), Err(Refusal::Spelling), "{flag}");
         }
