@@ -15,8 +15,16 @@ pub struct Chunk {
     at: u64,
     bytes: Bytes,
     end: u64,
-    /// The records that were in the hole.
-    lost: u64,
+    hole: Hole,
+}
+
+/// What is known of bytes that are no records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Hole {
+    /// The records that were in it.
+    pub(crate) lost: u64,
+    /// The number of the first record behind.
+    pub(crate) next_seq: u64,
 }
 
 /// One record as it is stored.
@@ -40,28 +48,31 @@ pub enum Read<'a> {
     /// Not in this chunk: before it, or at or behind its end.
     Outside,
     /// Bytes that are no record. `next` is the first whole record behind them in this chunk; `None`: there is
-    /// none in the whole segment, go on at the chunk's end. [`Chunk::lost`] tells how many records it were.
+    /// none in the whole segment, go on at the chunk's end. [`Chunk::lost`] tells how many records it were. Not always
+    /// damage: `punch` leaves holes where nothing is owed, and the caller knows what is.
     Damaged {
         /// Where to go on.
         next: Option<u64>,
+        /// The number of the first record behind: all below are gone. Where it is not known, 0.
+        next_seq: u64,
     },
 }
 
 impl Chunk {
     /// Verified records.
     pub(crate) fn new(start: u64, bytes: Bytes) -> Self {
-        Self::behind_hole(start, start, bytes, 0)
+        Self::behind_hole(start, start, bytes, Hole::default())
     }
 
     /// Verified records at `at`, and nothing valid between `start` and them.
-    pub(crate) fn behind_hole(start: u64, at: u64, bytes: Bytes, lost: u64) -> Self {
+    pub(crate) fn behind_hole(start: u64, at: u64, bytes: Bytes, hole: Hole) -> Self {
         let end = at + bytes.len() as u64;
-        Self { start, at, bytes, end, lost }
+        Self { start, at, bytes, end, hole }
     }
 
     /// Nothing valid up to `end`.
-    pub(crate) fn hole(start: u64, end: u64, lost: u64) -> Self {
-        Self::behind_hole(start, end, Bytes::new(), lost)
+    pub(crate) fn hole(start: u64, end: u64, hole: Hole) -> Self {
+        Self::behind_hole(start, end, Bytes::new(), hole)
     }
 
     /// The offset of its first byte, a hole counted in.
@@ -81,7 +92,7 @@ impl Chunk {
 
     /// How many records were in the hole at its start, 0 without one.
     pub fn lost(&self) -> u64 {
-        self.lost
+        self.hole.lost
     }
 
     /// How many bytes of memory it shares.
@@ -95,7 +106,8 @@ impl Chunk {
             return Read::Outside;
         }
         if offset < self.at {
-            return Read::Damaged { next: (self.at < self.end).then_some(self.at) };
+            let next = (self.at < self.end).then_some(self.at);
+            return Read::Damaged { next, next_seq: self.hole.next_seq };
         }
         let from = usize::try_from(offset - self.at).unwrap_or(usize::MAX);
         let bytes = self.bytes.get(from..).unwrap_or_default();
@@ -105,6 +117,6 @@ impl Chunk {
             Some(Record { seq: header.seq, left: header.left, payload, next: offset + header.record_bytes() })
         });
         // Not at a record's beginning: a place from a damaged journal. Everything behind counts as unreadable.
-        record.map_or(Read::Damaged { next: None }, Read::Record)
+        record.map_or(Read::Damaged { next: None, next_seq: 0 }, Read::Record)
     }
 }

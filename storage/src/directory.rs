@@ -12,6 +12,8 @@ use crate::segment::read_full;
 const MAGIC: &[u8; 8] = b"NSQBEdir";
 const MARK: &str = "nsqube";
 const MARK_TMP: &str = "nsqube.tmp";
+/// No identity is longer.
+const MARK_BYTES_MAX: usize = 4096;
 const TOPICS: &str = "topics";
 const DELETED: &str = ".deleted-";
 /// What ext4, xfs and most others allow for one name.
@@ -20,7 +22,7 @@ const FOLDER_BYTES_MAX: usize = 255 - 16;
 /// A data directory that was found to be ours, or was made so.
 ///
 /// ```text
-/// <data>/nsqube                 magic and format version
+/// <data>/nsqube                 magic, format version, and whose directory it is if somebody said
 /// <data>/topics/<name>/         [a-z0-9_-] stand for themselves, every other byte is %xx
 /// <data>/topics/<name>.deleted-N/   on its way out; gone at the next start at the latest
 /// ```
@@ -37,17 +39,36 @@ impl DataDir {
     /// # Errors
     /// `Stock`: it holds the data of Go nsqd; `Newer` or `Foreign` by its mark. Nothing was touched then.
     pub fn open(disk: Arc<dyn Disk>, path: &Path) -> Result<Self, StorageError> {
-        if disk.exists(path)? {
-            refuse_stock(&*disk, path)?;
-        } else {
+        Self::open_as(disk, path, None)
+    }
+
+    /// `open`, for the one whose directory it must be: a text the operator of a cluster gives, so that a volume that
+    /// is mounted in the wrong place is noticed. `None`: nothing is checked. A mark that names nobody takes the name.
+    ///
+    /// # Errors
+    /// As `open`; `Identity`: the mark names another. Nothing was touched then.
+    pub fn open_as(disk: Arc<dyn Disk>, path: &Path, identity: Option<&str>) -> Result<Self, StorageError> {
+        if !disk.exists(path)? {
             disk.create_dir(path)?;
+        } else if !disk.exists(&path.join(MARK))? {
+            // After an import there is an nsqd.dat, with a sentence for a stock nsqd that is started here.
+            refuse_stock(&*disk, path)?;
         }
         let topics = path.join(TOPICS);
         let dir = Self { disk, topics };
-        if !dir.is_marked(path)? {
-            dir.mark(path)?;
+        let marked = dir.marked(path)?;
+        let found = marked.as_deref().unwrap_or_default();
+        match identity {
+            Some(given) if !found.is_empty() && found != given => {
+                return Err(StorageError::belongs_to(found, &path.join(MARK)));
+            }
+            Some(given) if found != given => dir.mark(path, given)?,
+            None if marked.is_none() => dir.mark(path, "")?,
+            _ => {}
         }
         dir.disk.create_dir(&dir.topics)?;
+        // A power cut must not take the folder that all topics are in.
+        dir.disk.sync_dir(path)?;
         dir.remove_deleted()?;
         Ok(dir)
     }
@@ -55,9 +76,15 @@ impl DataDir {
     /// The names there are folders for, sorted.
     ///
     /// # Errors
-    /// The disk failed.
+    /// The disk failed, or something that is no folder stands where one would be: what was in it is missed by
+    /// somebody.
     pub fn list(&self) -> Result<Vec<String>, StorageError> {
         let entries = self.disk.list(&self.topics)?;
+        let intruder = entries.iter().find(|entry| !entry.is_dir && decode_name(&entry.name).is_some());
+        if let Some(entry) = intruder {
+            let kind = ErrorKind::Io(std::io::ErrorKind::NotADirectory);
+            return Err(StorageError::new(kind, "list", &self.topics.join(&entry.name)));
+        }
         let folders = entries.iter().filter(|entry| entry.is_dir);
         let mut names: Vec<String> = folders.filter_map(|entry| decode_name(&entry.name)).collect();
         names.sort();
@@ -83,6 +110,14 @@ impl DataDir {
         Ok(path)
     }
 
+    /// Have the folders made so far survive a power cut.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn sync_names(&self) -> Result<(), StorageError> {
+        self.disk.sync_dir(&self.topics)
+    }
+
     /// Delete the folder for `name` and all in it; fine if there is none. Once this returns it never comes back.
     ///
     /// # Errors
@@ -103,29 +138,36 @@ impl DataDir {
         // The rename is the deletion: atomic, however many files there are. What cannot be removed now is
         // removed at the next start.
         self.disk.rename(&path, &doomed)?;
+        self.sync_names()?;
         self.disk.remove_dir(&doomed).ok();
         Ok(())
     }
 
-    fn is_marked(&self, path: &Path) -> Result<bool, StorageError> {
+    /// Whose directory it is, by its mark; an empty text names nobody. `None`: there is no mark, or none that can be
+    /// read.
+    fn marked(&self, path: &Path) -> Result<Option<String>, StorageError> {
         let mark = path.join(MARK);
         if !self.disk.exists(&mark)? {
-            return Ok(false);
+            return Ok(None);
         }
         let file = self.disk.open(&mark)?;
-        let mut bytes = [0; PREAMBLE_BYTES];
+        let mut bytes = vec![0; MARK_BYTES_MAX];
         let filled = read_full(&*file, &mut bytes, 0)?;
-        let bytes = bytes.get(..filled).unwrap_or_default();
-        Ok(matches!(format::judge(MAGIC, bytes, PREAMBLE_BYTES, &mark)?, Preamble::Fields(_)))
+        bytes.truncate(filled);
+        let header_bytes = bytes.len().max(PREAMBLE_BYTES);
+        Ok(match format::judge(MAGIC, &bytes, header_bytes, &mark)? {
+            Preamble::Fields(identity) => Some(String::from_utf8_lossy(identity).into_owned()),
+            Preamble::Torn => None,
+        })
     }
 
-    fn mark(&self, path: &Path) -> Result<(), StorageError> {
+    fn mark(&self, path: &Path, identity: &str) -> Result<(), StorageError> {
         let tmp = path.join(MARK_TMP);
         if self.disk.exists(&tmp)? {
             self.disk.remove(&tmp)?;
         }
         let file = self.disk.create(&tmp)?;
-        file.write_at(&format::header(MAGIC, &[]), 0)?;
+        file.write_at(&format::header(MAGIC, identity.as_bytes()), 0)?;
         file.sync_data()?;
         self.disk.rename(&tmp, &path.join(MARK))?;
         self.disk.sync_dir(path)
@@ -246,7 +288,7 @@ mod tests {
             let disk = disk.crash();
             let dir = open(&disk).unwrap();
             let is_there = disk.content(&path.join("journal")).is_some();
-            assert_eq!(!is_there, is_deleted, "killed at call {call}");
+            assert!(!is_there || !is_deleted, "killed at call {call}");
             assert_eq!(dir.list().unwrap().len(), usize::from(is_there));
             assert_eq!(disk.files().len(), 1 + usize::from(is_there), "leftovers are gone");
         }
@@ -262,9 +304,40 @@ mod tests {
             let error = open(&disk).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Stock);
             let text = error.to_string();
-            assert!(text.contains(name) && text.contains("cannot import"), "{text}");
+            assert!(text.contains(name) && text.contains("nsqd import"), "{text}");
             assert_eq!(snapshot(&disk), before);
         }
+    }
+
+    #[test]
+    fn a_directory_of_another_is_refused_untouched_and_one_of_nobody_is_taken() {
+        let disk = FakeDisk::default();
+        let open_as = |identity| DataDir::open_as(Arc::new(disk.clone()), Path::new("/data"), identity);
+        open_as(None).unwrap();
+        open_as(Some("prod/orders/0")).unwrap();
+        let before = snapshot(&disk);
+        for _ in 0..2 {
+            open_as(Some("prod/orders/0")).unwrap();
+            open_as(None).unwrap();
+            let error = open_as(Some("prod/orders/1")).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Identity);
+            let text = error.to_string();
+            assert!(text.contains("prod/orders/0") && text.contains("nothing was changed"), "{text}");
+        }
+        assert_eq!(snapshot(&disk), before);
+        // A mark that cannot be read names nobody.
+        disk.put(Path::new("/data/nsqube"), &[0; 29]);
+        open_as(Some("prod/orders/1")).unwrap();
+        assert_eq!(open_as(Some("prod/orders/0")).unwrap_err().detail, "prod/orders/1");
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_a_folder_is_named() {
+        let disk = FakeDisk::default();
+        let dir = open(&disk).unwrap();
+        disk.put(Path::new("/data/topics/orders"), b"x");
+        let text = dir.list().unwrap_err().to_string();
+        assert!(text.contains("/data/topics/orders") && text.contains("move it away"), "{text}");
     }
 
     #[test]

@@ -4,11 +4,17 @@
 use std::fmt::Debug;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+
 use crate::error::StorageError;
+
+/// The unit of `st_blocks`, whatever the file system's own block is.
+const STAT_BLOCK_BYTES: u64 = 512;
 
 /// A file system, as far as the storage needs one. Every call may fail and is then safe to repeat or to give up.
 pub trait Disk: Send + Sync + Debug + 'static {
@@ -30,6 +36,17 @@ pub trait Disk: Send + Sync + Debug + 'static {
     fn sync_dir(&self, path: &Path) -> Result<(), StorageError>;
     /// Whether there is a file or directory of this name.
     fn exists(&self, path: &Path) -> Result<bool, StorageError>;
+    /// How much room there is where `path` is.
+    fn space(&self, path: &Path) -> Result<Space, StorageError>;
+}
+
+/// The room on a file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// How much there is in all.
+    pub total: u64,
+    /// How much of it this process may still use.
+    pub available: u64,
 }
 
 /// An open file. Reads and writes name their place, so one handle serves many threads.
@@ -44,6 +61,11 @@ pub trait File: Send + Sync + Debug {
     fn len(&self) -> Result<u64, StorageError>;
     /// Cut the file, or extend it with zeros.
     fn set_len(&self, bytes: u64) -> Result<(), StorageError>;
+    /// Give the space of the bytes from `from` to `to` back: they read as zeros, the length stays.
+    /// `Unsupported`: this file system has no holes.
+    fn punch(&self, from: u64, to: u64) -> Result<(), StorageError>;
+    /// How many bytes of space the file takes, holes not counted.
+    fn allocated_bytes(&self) -> Result<u64, StorageError>;
     /// Whether the file holds nothing.
     fn is_empty(&self) -> Result<bool, StorageError> {
         Ok(self.len()? == 0)
@@ -121,6 +143,12 @@ impl Disk for RealDisk {
     fn exists(&self, path: &Path) -> Result<bool, StorageError> {
         path.try_exists().map_err(|e| StorageError::io(&e, "look for", path))
     }
+
+    fn space(&self, path: &Path) -> Result<Space, StorageError> {
+        let found = rustix::fs::statvfs(path).map_err(|e| StorageError::io(&e.into(), "measure", path))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Ok(Space { total: bytes(found.f_blocks), available: bytes(found.f_bavail) })
+    }
 }
 
 #[derive(Debug)]
@@ -160,6 +188,25 @@ impl File for RealFile {
     fn set_len(&self, bytes: u64) -> Result<(), StorageError> {
         self.file.set_len(bytes).map_err(self.failed("cut"))
     }
+
+    fn punch(&self, from: u64, to: u64) -> Result<(), StorageError> {
+        let length = to.saturating_sub(from);
+        if length == 0 {
+            return Ok(());
+        }
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        loop {
+            match rustix::fs::fallocate(&self.file, flags, from, length) {
+                Err(Errno::INTR) => {}
+                other => return other.map_err(|e| self.failed("free a part of")(e.into())),
+            }
+        }
+    }
+
+    fn allocated_bytes(&self) -> Result<u64, StorageError> {
+        let metadata = self.file.metadata().map_err(self.failed("measure"))?;
+        Ok(metadata.blocks().saturating_mul(STAT_BLOCK_BYTES))
+    }
 }
 
 #[cfg(test)]
@@ -167,6 +214,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn files_and_directories_are_for_their_owner_only() {
@@ -180,6 +228,33 @@ mod tests {
         assert_eq!(fs::read(inner.join("f")).unwrap(), b"\0\0xyz");
         let listed = RealDisk.list(&inner).unwrap();
         assert_eq!(listed, [DirEntry { name: "f".into(), is_dir: false, bytes: 5 }]);
+    }
+
+    #[test]
+    fn a_punched_hole_reads_as_zeros_and_takes_no_space() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk.create(&dir.path().join("f")).unwrap();
+        file.write_at(&[7; 65536], 0).unwrap();
+        file.sync_data().unwrap();
+        let before = file.allocated_bytes().unwrap();
+        file.punch(5, 5).unwrap();
+        match file.punch(4096, 61440) {
+            Err(error) => return assert_eq!(error.kind, ErrorKind::Unsupported, "{error}"),
+            Ok(()) => file.sync_data().unwrap(),
+        }
+        let mut bytes = [1; 65536];
+        assert_eq!(file.read_at(&mut bytes, 0).unwrap(), 65536);
+        assert!(bytes[4096..61440].iter().all(|byte| *byte == 0));
+        assert!(bytes[..4096].iter().chain(&bytes[61440..]).all(|byte| *byte == 7));
+        assert!(file.allocated_bytes().unwrap() + 40_000 < before, "{before} bytes before");
+    }
+
+    #[test]
+    fn the_space_of_a_disk_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let space = RealDisk.space(dir.path()).unwrap();
+        assert!(space.total > 0 && space.available <= space.total, "{space:?}");
+        assert!(RealDisk.space(&dir.path().join("never")).unwrap_err().is_missing());
     }
 
     #[test]

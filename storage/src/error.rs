@@ -39,10 +39,14 @@ pub enum ErrorKind {
     Foreign,
     /// The directory belongs to a stock nsqd: nothing was touched.
     Stock,
+    /// The directory belongs to another; `detail` says to whom. Nothing was touched.
+    Identity,
     /// Another process holds the directory.
     Locked,
     /// The name cannot be a folder.
     Name,
+    /// The file system cannot do this at all: nothing was touched, and trying again is of no use.
+    Unsupported,
 }
 
 /// `EMFILE`, of the process, and `ENFILE`, of the system; the standard library has no kind for them.
@@ -56,12 +60,17 @@ impl StorageError {
     pub(crate) fn io(error: &io::Error, operation: &'static str, path: &Path) -> Self {
         let kind = match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Full,
+            io::ErrorKind::Unsupported => ErrorKind::Unsupported,
             _ if error.raw_os_error().is_some_and(|code| OUT_OF_FILES.contains(&code)) => {
                 ErrorKind::Exhausted
             }
             other => ErrorKind::Io(other),
         };
         Self { kind, operation, path: path.to_path_buf(), detail: error.to_string() }
+    }
+
+    pub(crate) fn belongs_to(owner: &str, path: &Path) -> Self {
+        Self { detail: owner.to_owned(), ..Self::new(ErrorKind::Identity, "use", path) }
     }
 
     /// Whether the disk or its quota is full: the one error after which waiting helps.
@@ -72,6 +81,11 @@ impl StorageError {
     /// Whether waiting can help: the disk is full or file descriptors ran out.
     pub fn is_passing(&self) -> bool {
         matches!(self.kind, ErrorKind::Full | ErrorKind::Exhausted)
+    }
+
+    /// Whether the file system cannot do that at all.
+    pub fn is_unsupported(&self) -> bool {
+        self.kind == ErrorKind::Unsupported
     }
 
     /// Whether the file or directory does not exist.
@@ -92,6 +106,17 @@ impl fmt::Display for StorageError {
                 write!(f, "{}; give this process read and write access to it", self.detail)
             }
             ErrorKind::Io(io::ErrorKind::NotFound) => write!(f, "{}; it may have been removed", self.detail),
+            ErrorKind::Io(io::ErrorKind::IsADirectory) => {
+                f.write_str("a folder stands where a file of ours belongs; move it away")
+            }
+            ErrorKind::Io(io::ErrorKind::NotADirectory) => {
+                f.write_str("a file stands where a folder of ours belongs; move it away, or put the folder back")
+            }
+            ErrorKind::Identity => write!(
+                f,
+                "the data belongs to {}; nothing was changed, mount its own volume here or choose another data path",
+                self.detail
+            ),
             ErrorKind::Io(_) => write!(f, "{}; check the disk and the system log", self.detail),
             ErrorKind::Newer { found, known } => write!(
                 f,
@@ -102,12 +127,15 @@ impl fmt::Display for StorageError {
                 f.write_str("it was not written by this program; nothing was changed, move it away or choose another data path")
             }
             ErrorKind::Stock => f.write_str(
-                "the directory holds the data of a stock nsqd, and this version cannot import it yet; \
-                 nothing was changed, choose an empty data path",
+                "the directory holds the data of a stock nsqd; nothing was changed, import it first \
+                 (nsqd import) or choose an empty data path",
             ),
             ErrorKind::Locked => f.write_str(
                 "another nsqd is running on this directory; stop it, or give this one its own data path",
             ),
+            ErrorKind::Unsupported => {
+                f.write_str("this file system cannot do it; choose a data path on ext4, xfs, btrfs or tmpfs")
+            }
             ErrorKind::Name => f.write_str("the name is empty or too long for a folder"),
         }
     }

@@ -2,18 +2,51 @@
 //! what a killed process leaves (every completed write) from what a power cut leaves (synced data, and of the
 //! rest whatever the dice say).
 
+mod content;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{DirEntry, Disk, File};
+use crate::disk::{DirEntry, Disk, File, Space};
 use crate::error::StorageError;
 
+pub(crate) use content::Dice;
+use content::{Change, FileState};
+
 /// A disk in memory. Clones are the same disk.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct FakeDisk {
     shared: Arc<Mutex<Shared>>,
+}
+
+/// What was there before a call.
+#[derive(Debug)]
+pub struct Moment {
+    /// The call's number.
+    pub call: u64,
+    before: Shared,
+    /// If it was a write: to which file, where, what.
+    write: Option<(usize, u64, Vec<u8>)>,
+}
+
+impl Moment {
+    /// The disk as it was; of a write, its first `bytes` are done.
+    pub fn disk(&self, bytes: usize) -> FakeDisk {
+        let mut shared = self.before.survivor();
+        if let Some((id, at, whole)) = &self.write
+            && let (Some(file), Some(part)) = (shared.files.get_mut(*id), whole.get(..bytes.min(whole.len())))
+        {
+            file.write(part, *at);
+        }
+        FakeDisk { shared: Arc::new(Mutex::new(shared)) }
+    }
+
+    /// How long the write was; 0 if the call was none.
+    pub fn write_bytes(&self) -> usize {
+        self.write.as_ref().map_or(0, |(_, _, whole)| whole.len())
+    }
 }
 
 /// How a call fails.
@@ -34,6 +67,11 @@ impl Fault {
     /// There is no space (ENOSPC). Calls that need none work.
     pub fn full() -> Self {
         Self { kind: io::ErrorKind::StorageFull, ..Self::io() }
+    }
+
+    /// A signal came (EINTR).
+    pub fn interrupted() -> Self {
+        Self { kind: io::ErrorKind::Interrupted, ..Self::io() }
     }
 
     /// If it hits a write, its first `bytes` are done.
@@ -66,23 +104,36 @@ impl FakeDisk {
     /// What is there after the process was killed: every completed write. Old handles do not reach it.
     pub fn crash(&self) -> Self {
         let shared = self.lock();
-        let survivor = Shared { tree: shared.tree.clone(), files: shared.files.clone(), ..Shared::default() };
-        Self { shared: Arc::new(Mutex::new(survivor)) }
+        Self { shared: Arc::new(Mutex::new(shared.survivor())) }
     }
 
     /// What is there after the power was cut: of what was not synced, names up to some point in time, and any of
     /// the writes, some torn. The same seed, the same loss.
     pub fn power_cut(&self, seed: u64) -> Self {
-        let shared = self.lock();
-        let mut dice = Dice(seed);
-        let mut tree = shared.durable.clone();
-        let kept = dice.below(shared.unsynced.len() + 1);
-        for step in shared.unsynced.iter().take(kept) {
-            step.apply(&mut tree);
-        }
-        let files = shared.files.iter().map(|file| file.power_cut(&mut dice)).collect();
-        let survivor = Shared { durable: tree.clone(), tree, files, ..Shared::default() };
-        Self { shared: Arc::new(Mutex::new(survivor)) }
+        Self { shared: Arc::new(Mutex::new(self.lock().power_cut(Some(&mut Dice(seed))))) }
+    }
+
+    /// `power_cut`, and nothing that was not synced is there.
+    pub fn power_cut_losing_all(&self) -> Self {
+        Self { shared: Arc::new(Mutex::new(self.lock().power_cut(None))) }
+    }
+
+    /// Remember from now on what was there before each call that changed something.
+    pub fn record(&self) {
+        self.lock().history = Some(Vec::new());
+    }
+
+    /// What `record` remembers, oldest first.
+    pub fn moments(&self) -> Vec<Moment> {
+        self.lock().history.take().unwrap_or_default()
+    }
+
+    /// Everything there is survives a power cut from now on.
+    pub fn sync_all(&self) {
+        let mut shared = self.lock();
+        shared.durable = shared.tree.clone();
+        shared.unsynced.clear();
+        shared.files.iter_mut().for_each(FileState::sync);
     }
 
     /// A file's content.
@@ -107,12 +158,23 @@ impl FakeDisk {
         shared.tree.iter().filter(|(_, node)| **node != Node::Dir).map(|(path, _)| path.clone()).collect()
     }
 
+    /// Let the disk have room for so many bytes of files: a write beyond them fails for want of space.
+    pub fn limit_space(&self, bytes: Option<u64>) {
+        self.lock().space = bytes;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn handle(&self, id: usize, path: &Path) -> Arc<dyn File> {
         Arc::new(FakeFile { disk: self.clone(), id, path: path.to_path_buf() })
+    }
+}
+
+impl std::fmt::Debug for FakeDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FakeDisk")
     }
 }
 
@@ -158,7 +220,9 @@ impl Disk for FakeDisk {
     fn open(&self, path: &Path) -> Result<Arc<dyn File>, StorageError> {
         let mut shared = self.lock();
         shared.call(Need::Nothing, "open", path)?;
-        let id = shared.file(path).ok_or_else(|| error(io::ErrorKind::NotFound, "open", path))?;
+        let is_dir = shared.tree.get(path) == Some(&Node::Dir);
+        let kind = if is_dir { io::ErrorKind::IsADirectory } else { io::ErrorKind::NotFound };
+        let id = shared.file(path).ok_or_else(|| error(kind, "open", path))?;
         Ok(self.handle(id, path))
     }
 
@@ -194,6 +258,14 @@ impl Disk for FakeDisk {
         shared.call(Need::Nothing, "look for", path)?;
         Ok(shared.tree.contains_key(path))
     }
+
+    fn space(&self, path: &Path) -> Result<Space, StorageError> {
+        let mut shared = self.lock();
+        shared.call(Need::Nothing, "measure", path)?;
+        shared.must_exist(path, "measure")?;
+        let total = shared.space.unwrap_or(1 << 40);
+        Ok(Space { total, available: total.saturating_sub(shared.used()) })
+    }
 }
 
 #[derive(Debug)]
@@ -212,7 +284,15 @@ impl FakeFile {
         act: impl FnOnce(&mut FileState) -> T,
     ) -> Result<T, StorageError> {
         let mut shared = self.disk.lock();
-        shared.call(need, operation, &self.path)?;
+        let result = shared.call(need, operation, &self.path);
+        if operation == "sync"
+            && result.is_err()
+            && let Some(file) = shared.files.get_mut(self.id)
+        {
+            // As Linux does: the pages count as clean, the next sync says all is well, the disk never sees them.
+            file.unsynced.clear();
+        }
+        result?;
         let file = shared.files.get_mut(self.id);
         file.map(act).ok_or_else(|| error(io::ErrorKind::NotFound, operation, &self.path))
     }
@@ -225,17 +305,33 @@ impl File for FakeFile {
             let stored = file.bytes.get(from..).unwrap_or_default();
             // A short read now and then is what the real call may do; halves end, so this does.
             let length = if buffer.len() > 512 { buffer.len() / 2 } else { buffer.len() }.min(stored.len());
-            for (to, from) in buffer.iter_mut().zip(stored.iter().take(length)) {
-                *to = *from;
+            if let (Some(to), Some(from)) = (buffer.get_mut(..length), stored.get(..length)) {
+                to.copy_from_slice(from);
             }
             length
         })
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) -> Result<(), StorageError> {
-        let failure = match self.call(Need::Space, "write", |file| file.write(bytes, at)) {
-            Ok(()) => return Ok(()),
-            Err(failure) => failure,
+        let (grows_by, room) = {
+            let shared = self.disk.lock();
+            let length = shared.files.get(self.id).map_or(0, |file| file.bytes.len() as u64);
+            ((at + bytes.len() as u64).saturating_sub(length), shared.room())
+        };
+        // What is written over what is there needs no more space.
+        let need = if grows_by > 0 { Need::Space } else { Need::Nothing };
+        let failure = if grows_by <= room {
+            self.disk.lock().writing = Some((self.id, at, bytes.to_vec()));
+            match self.call(need, "write", |file| file.write(bytes, at)) {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            }
+        } else {
+            let mut shared = self.disk.lock();
+            shared.call(Need::Space, "write", &self.path)?;
+            shared.keep =
+                bytes.len() - usize::try_from(grows_by - room).unwrap_or(usize::MAX).min(bytes.len());
+            error(io::ErrorKind::StorageFull, "write", &self.path)
         };
         let mut shared = self.disk.lock();
         let keep = std::mem::take(&mut shared.keep).min(bytes.len());
@@ -247,8 +343,7 @@ impl File for FakeFile {
 
     fn sync_data(&self) -> Result<(), StorageError> {
         self.call(Need::Nothing, "sync", |file| {
-            file.durable = file.bytes.clone();
-            file.unsynced.clear();
+            file.sync();
         })
     }
 
@@ -259,9 +354,19 @@ impl File for FakeFile {
     fn set_len(&self, bytes: u64) -> Result<(), StorageError> {
         self.call(Need::Nothing, "cut", |file| {
             let change = Change::Length(usize::try_from(bytes).unwrap_or(usize::MAX));
-            change.apply(&mut file.bytes);
-            file.unsynced.push(change);
+            file.change(change);
         })
+    }
+
+    fn punch(&self, from: u64, to: u64) -> Result<(), StorageError> {
+        self.call(Need::Nothing, "free a part of", |file| {
+            let place = |at| usize::try_from(at).unwrap_or(usize::MAX);
+            file.change(Change::Hole(place(from), place(to)));
+        })
+    }
+
+    fn allocated_bytes(&self) -> Result<u64, StorageError> {
+        self.call(Need::Nothing, "measure", |file| file.allocated())
     }
 }
 
@@ -282,15 +387,30 @@ struct Shared {
     unsynced: Vec<Step>,
     calls: u64,
     fault: Option<(u64, Fault)>,
+    /// How many bytes of files there is room for; `None`: as many as the memory takes.
+    space: Option<u64>,
     /// How much of the write that failed just now is done all the same.
     keep: usize,
+    history: Option<Vec<Moment>>,
+    /// The write that is about to be counted.
+    writing: Option<(usize, u64, Vec<u8>)>,
 }
+
+/// Calls that change nothing, not even what survives.
+const QUESTIONS: [&str; 6] = ["read", "open", "list", "look for", "measure", "sync nothing"];
 
 impl Shared {
     /// Count a call, and let it fail if its time has come.
     fn call(&mut self, need: Need, operation: &'static str, path: &Path) -> Result<(), StorageError> {
         self.calls += 1;
         self.keep = 0;
+        let write = self.writing.take();
+        if self.history.is_some() && !QUESTIONS.contains(&operation) {
+            let moment = Moment { call: self.calls, before: self.survivor(), write };
+            if let Some(history) = &mut self.history {
+                history.push(moment);
+            }
+        }
         let Some((at, fault)) = self.fault else { return Ok(()) };
         let is_hit = self.calls == at || (fault.is_lasting && self.calls > at);
         let is_harmless = fault.kind == io::ErrorKind::StorageFull && need == Need::Nothing;
@@ -300,6 +420,34 @@ impl Shared {
         // Once killed, a process writes nothing more, not even a part.
         self.keep = if self.calls == at || fault.kind == io::ErrorKind::StorageFull { fault.keep } else { 0 };
         Err(error(fault.kind, operation, path))
+    }
+
+    /// What a killed process leaves.
+    fn survivor(&self) -> Self {
+        let (tree, files) = (self.tree.clone(), self.files.clone());
+        let (durable, unsynced) = (self.durable.clone(), self.unsynced.clone());
+        Self { tree, files, durable, unsynced, space: self.space, ..Self::default() }
+    }
+
+    /// What a power cut leaves: all by the dice, or nothing unsynced without them.
+    fn power_cut(&self, mut dice: Option<&mut Dice>) -> Self {
+        let mut tree = self.durable.clone();
+        let kept = dice.as_deref_mut().map_or(0, |dice| dice.below(self.unsynced.len() + 1));
+        for step in self.unsynced.iter().take(kept) {
+            step.apply(&mut tree);
+        }
+        let files = self.files.iter().map(|file| file.power_cut(dice.as_deref_mut())).collect();
+        Self { durable: tree.clone(), tree, files, space: self.space, ..Self::default() }
+    }
+
+    /// How much can still be written.
+    fn room(&self) -> u64 {
+        self.space.map_or(u64::MAX, |space| space.saturating_sub(self.used()))
+    }
+
+    /// What the files that have a name take; holes take nothing.
+    fn used(&self) -> u64 {
+        self.tree.values().filter_map(|node| self.state(*node)).map(FileState::allocated).sum()
     }
 
     fn change(&mut self, step: Step) {
@@ -380,72 +528,6 @@ impl Step {
     fn is_in(&self, dir: &Path) -> bool {
         let (Self::Add(path, _) | Self::Remove(path) | Self::Rename(_, path)) = self;
         path.parent() == Some(dir)
-    }
-}
-
-#[derive(Debug, Clone, Default)]
-struct FileState {
-    bytes: Vec<u8>,
-    /// What a power cut cannot take.
-    durable: Vec<u8>,
-    unsynced: Vec<Change>,
-}
-
-impl FileState {
-    fn write(&mut self, bytes: &[u8], at: u64) {
-        let change = Change::Write(usize::try_from(at).unwrap_or(usize::MAX), bytes.to_vec());
-        change.apply(&mut self.bytes);
-        self.unsynced.push(change);
-    }
-
-    /// Each write is kept, lost or torn, whatever became of the others: the kernel writes in any order.
-    fn power_cut(&self, dice: &mut Dice) -> Self {
-        let mut bytes = self.durable.clone();
-        for change in &self.unsynced {
-            match (dice.below(3), change) {
-                (0, _) => {}
-                (1, Change::Write(at, part)) => {
-                    let kept = part.iter().take(dice.below(part.len() + 1)).copied().collect();
-                    Change::Write(*at, kept).apply(&mut bytes);
-                }
-                _ => change.apply(&mut bytes),
-            }
-        }
-        Self { durable: bytes.clone(), bytes, unsynced: Vec::new() }
-    }
-}
-
-/// Something that happened to a file's content.
-#[derive(Debug, Clone)]
-enum Change {
-    Write(usize, Vec<u8>),
-    Length(usize),
-}
-
-impl Change {
-    fn apply(&self, content: &mut Vec<u8>) {
-        match self {
-            Self::Length(length) => content.resize(*length, 0),
-            Self::Write(_, bytes) if bytes.is_empty() => {}
-            Self::Write(at, bytes) => {
-                content.resize(content.len().max(at + bytes.len()), 0);
-                for (to, from) in content.iter_mut().skip(*at).zip(bytes) {
-                    *to = *from;
-                }
-            }
-        }
-    }
-}
-
-/// A small source of numbers (splitmix64) that gives the same ones for the same seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut number = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((number ^ (number >> 31)) % bound.max(1) as u64) as usize
     }
 }
 

@@ -1,6 +1,8 @@
 //! What every file of ours begins with, and how it is judged: magic, format version, checksum.
 //! The fields behind them belong to each kind of file.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::error::{ErrorKind, StorageError};
@@ -9,6 +11,9 @@ use crate::error::{ErrorKind, StorageError};
 pub(crate) const VERSION: u32 = 1;
 /// Magic, version and checksum.
 pub(crate) const PREAMBLE_BYTES: usize = 16;
+
+/// A magic with so many bytes in place is ours and damaged.
+const MAGIC_BYTES_ALIKE: usize = 6;
 
 /// What the beginning of a file says.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,12 +55,14 @@ pub(crate) fn judge<'a>(
         let is_ours = magic.starts_with(bytes) || bytes.iter().all(|byte| *byte == 0);
         return if is_ours { Ok(Preamble::Torn) } else { Err(foreign(path)) };
     };
-    // A power cut can leave a file of zeros where the length was written and the content was not.
-    if found == [0; 8] {
+    // A power cut can leave zeros where the length was written and the content, or a part of it, was not.
+    if found != *magic && found.iter().zip(magic).all(|(found, ours)| found == ours || *found == 0) {
         return Ok(Preamble::Torn);
     }
     if found != *magic {
-        return Err(foreign(path));
+        // A flipped bit does not make a file somebody else's; our kinds of files differ in three bytes.
+        let alike = found.iter().zip(magic).filter(|(a, b)| a == b).count();
+        return if alike >= MAGIC_BYTES_ALIKE { Ok(Preamble::Torn) } else { Err(foreign(path)) };
     }
     let (Some(version), Some(crc)) = (take_u32(&mut rest), take_u32(&mut rest)) else {
         return Ok(Preamble::Torn);
@@ -70,6 +77,13 @@ pub(crate) fn judge<'a>(
         return Err(StorageError::new(ErrorKind::Newer { found: version, known: VERSION }, "open", path));
     }
     Ok(Preamble::Fields(fields))
+}
+
+/// What tells the files of one log's folder from those of another: a checksum of its name. Up to a dot, which no
+/// encoded name holds, so that a folder may be prepared beside its place.
+pub(crate) fn folder(dir: &Path) -> u32 {
+    let name = dir.file_name().unwrap_or(OsStr::new("")).as_bytes();
+    crc32c::crc32c(name.split(|byte| *byte == b'.').next().unwrap_or_default())
 }
 
 /// Take `N` bytes off the front, or leave `bytes` alone.
@@ -121,6 +135,12 @@ mod tests {
             assert_eq!(judged(&whole[..cut]), Ok(None), "cut at {cut}");
         }
         assert_eq!(judged(&[0; 64]), Ok(None));
+        for cut in 0..whole.len() {
+            let mut torn = whole.clone();
+            torn[cut..].fill(0);
+            torn.extend_from_slice(b"behind it");
+            assert_eq!(judged(&torn), Ok(None), "zeros from {cut}");
+        }
     }
 
     #[test]

@@ -15,21 +15,25 @@ use crate::{DataDir, Entry, Journal, Log, LogOptions};
 const BASE: Position = Position { seq: 1 << 50, offset: 4096, ordinal: 77 };
 const SEGMENT: Segment = Segment { base: BASE, incarnation: 0x0123_4567_89ab_cdef };
 
-/// A segment with a batch of two records, "hello" and "".
-const LOG: &str = "\
-    4e535142456c6f67010000000514aed0efcdab8967452301001000000000000000000000000004004d00000000000000 \
-    0000000000000000000000000000000037d8d54b0500000000000000000004000100000068656c6c6fe2b12b81000000 \
-    00010000000000040000000000";
+/// The header of a segment in a folder called `t`: stands at 0 and again at 4160.
+const HEADER: &str = "\
+    4e535142456c6f670100000032dde5bdefcdab8967452301001000000000000000000000000004004d00000000000000 \
+    43907fe4000000000000000000000000";
+
+/// The records behind it: a batch of "hello" and "".
+const RECORDS: &str = "\
+    2eb3e5a40500000000000000000004000100000168656c6c6fe2b12b8100000000010000000000040000000000";
 
 /// One of each entry, see `entries`.
 const JOURNAL: &str = "\
-    4e535142456a6e6c010000005847894e010000002c68252b0e1900000043bccb6701ac02808080808080800280808080 \
-    808080d804056d61696c0b000000c0d0e7ad01ad0201ac0205676f6e65030000009c42c65802ad0204000000bf91d6df \
-    03ac0201020000000b37e9ad0401050000002f710c2b05098c15050d000000258566db06ac0283808080808080028827 \
-    0f0000001078fc5107ac028580808080808002040b98020b0000001d38333a08ac0290838080808080020e0000006bca \
-    960a09ac028a80808080808002ffff0316000000b0327cc40aac028b8080808080800202ffffffffffffffffff012700 \
-    0000c3f919720bac02f483808080808002f0938980808080d80405d884808080808002a0fe8a80808080d80405010000 \
-    00c023e3790d";
+    4e535142456a6e6c0100000033f9640443907fe400000000000000000000000001000000118020460e1900000022fd67 \
+    8d01ac02808080808080800280808080808080d804056d61696c0b0000004261b3b301ad0201ac0205676f6e65030000 \
+    003a9c201302ad020400000089a4091d03ac020102000000fdb7c8d304010500000070a27c3705098c15050d00000098 \
+    cc9b4b06ac02838080808080800288270f000000c66d45d107ac028580808080808002040b98020b0000004db6fedb08 \
+    ac02908380808080800210000000123eb92d09ac028a808080808080029423ffff03180000009a7d8a610aac028b8080 \
+    8080808002f82302ffffffffffffffffff01270000000bc634e50bac02f483808080808002f0938980808080d80405d8 \
+    84808080808002a0fe8a80808080d804050e000000de7fdffd0fac02ad82808080808002310a0113000000016bf37f10 \
+    808080808080800280808080808080d804050200000036be77281102010000008b4e88970d";
 
 /// The mark of a data directory.
 const MARK: &str = "4e53514245646972010000004dd12929";
@@ -61,9 +65,15 @@ fn entries(journal: &mut Journal) {
         Entry::Floor { id: 300, seq: BASE.seq + 3, offset: 5000 },
         Entry::Finished { id: 300, ranges: &[BASE.seq + 5..BASE.seq + 9, BASE.seq + 20..BASE.seq + 300] },
         Entry::Delivered { id: 300, seq: BASE.seq + 400 },
-        Entry::Pending { id: 300, seq: BASE.seq + 10, attempts: 65_535, due_ns: None },
-        Entry::Pending { id: 300, seq: BASE.seq + 11, attempts: 2, due_ns: Some(-1) },
+        Entry::Pending { id: 300, seq: BASE.seq + 10, offset: 4500, attempts: 65_535, due_ns: None },
+        Entry::Pending { id: 300, seq: BASE.seq + 11, offset: 4600, attempts: 2, due_ns: Some(-1) },
         Entry::Skipped { id: 300, from: at(BASE.seq + 500), to: at(BASE.seq + 600) },
+        Entry::Untouched {
+            id: 300,
+            ranges: &[BASE.seq + 301..BASE.seq + 350, BASE.seq + 360..BASE.seq + 361],
+        },
+        Entry::Synced { at: at(BASE.seq) },
+        Entry::Durability { level: 2 },
         Entry::Closed,
     ] {
         journal.note(entry);
@@ -72,21 +82,25 @@ fn entries(journal: &mut Journal) {
 
 #[test]
 fn a_log_of_version_1_opens_and_is_what_this_version_writes() {
-    let mut written = SEGMENT.header();
+    let mut written = SEGMENT.header(Path::new("/t"));
     let mut offset = BASE.offset;
     for (index, payload) in ["hello", ""].into_iter().enumerate() {
         let mut bytes = [[0; record::HEADER_BYTES].as_slice(), payload.as_bytes()].concat();
         let seed = Seed { incarnation: SEGMENT.incarnation, offset };
-        record::seal(&mut bytes, BASE.seq + index as u64, 1 - index as u32, seed);
+        let flags = if index == 0 { record::FIRST } else { 0 };
+        record::seal(&mut bytes, BASE.seq + index as u64, (flags, 1 - index as u32), seed);
         offset += bytes.len() as u64;
         written.extend_from_slice(&bytes);
     }
-    check(&written, LOG);
+    let mut golden = bytes(HEADER);
+    golden.resize(4160, 0);
+    golden.extend([bytes(HEADER), bytes(RECORDS)].concat());
+    assert!(written == golden, "{}\n{}", hex(&written[..64]), hex(&written[4224..]));
 
     let disk = FakeDisk::default();
     let dir = Path::new("/t");
     disk.create_dir(dir).unwrap();
-    disk.put(&SEGMENT.path(dir), &bytes(LOG));
+    disk.put(&SEGMENT.path(dir), &golden);
     let (log, recovered) = Log::open(Arc::new(disk), dir, LogOptions::default(), 0).unwrap();
     assert_eq!((recovered.records, recovered.torn_bytes, log.start()), (2, 0, BASE));
     let chunk = log.reader(BASE.offset).unwrap().read(1000).unwrap();

@@ -1,9 +1,11 @@
 //! The journal: what the cursors of one log have finished, in the order it happened. The state it comes to is
 //! mirrored in memory, so the file can be replaced by a snapshot of it at any time. What the entries mean to a
-//! channel is not known here; their bytes are in `journal/entry`.
+//! channel is not known here; their bytes are in `journal/entry`, the files in `journal/file`.
 
 mod entry;
+mod file;
 mod frame;
+mod merge;
 mod ranges;
 mod state;
 #[cfg(test)]
@@ -12,76 +14,68 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Disk, File};
+use crate::disk::Disk;
 use crate::error::StorageError;
-use crate::format::{self, PREAMBLE_BYTES, Preamble};
-use crate::segment::read_full;
+use crate::segment;
 
 pub use entry::Entry;
+use file::{FrameFile, FrameSync};
 pub use ranges::RangeSet;
 pub use state::{CursorState, Pending, State};
 
-const MAGIC: &[u8; 8] = b"NSQBEjnl";
 const NAME: &str = "journal";
-const NAME_TMP: &str = "journal.tmp";
+/// A second copy of what nothing else tells: which cursors there are, and what was done to them on purpose.
+const COPY_NAME: &str = "cursors";
 /// A journal shorter than this is not worth replacing by a snapshot.
 const SNAPSHOT_BYTES_MIN: u64 = 1024 * 1024;
+/// The same for the copy, which is read with it at every start.
+const COPY_BYTES_MIN: u64 = 64 * 1024;
 /// How much longer than its last snapshot a journal gets.
 const SNAPSHOT_GROWTH: u64 = 4;
-/// Entries that cannot be written wait in memory up to here; beyond it a snapshot is shorter.
-const BUFFER_BYTES_MAX: usize = 1024 * 1024;
-/// What an idle journal keeps of its buffer.
-const BUFFER_BYTES_KEPT: usize = 1024;
 
-/// One log's journal.
-///
-/// ```text
-///  0          16
-///  | preamble | frame | frame | ...        frame: | payload len u32 | crc32c u32 | payload: one entry |
-/// ```
-///
-/// The checksum is seeded with the frame's place in the file: bytes of an earlier write are never a frame.
+/// One log's journal: two files, the whole of it in one, and in the other a copy of the entries whose loss would
+/// forget a cursor or bring back what was emptied. Losing either costs messages that come again, no more.
 #[derive(Debug)]
 pub struct Journal {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    /// `None` before the first flush of a new journal.
-    file: Option<Arc<dyn File>>,
-    /// Where in the file the buffer goes.
-    end: u64,
-    buffer: Vec<u8>,
+    main: FrameFile,
+    copy: FrameFile,
     state: State,
-    /// The file must not be added to: it is damaged, or a write to it failed.
-    is_condemned: bool,
-    /// The directory has not been synced since the file was created.
-    is_new: bool,
-    /// The length at which the file is replaced by a snapshot.
+    /// The last end was unclean: the kernel may show bytes the disk does not have, so a new file is written as soon
+    /// as there is space.
+    is_suspect: bool,
+    /// The lengths at which the files are replaced by snapshots.
     snapshot_at: u64,
+    copy_snapshot_at: u64,
+}
+
+/// Makes a journal's files survive a power cut, away from its lock.
+#[derive(Debug)]
+pub struct JournalSync {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    files: Vec<FrameSync>,
 }
 
 impl Journal {
-    /// Read the journal in `dir`, or begin a new one. Bad frames are stepped over and counted in the state.
+    /// Read the journal in `dir`, or begin a new one. Bad frames are stepped over and counted in the state: what
+    /// they may have said counts as never said, but for what the copy knows.
     ///
     /// # Errors
-    /// The file is not ours or newer (nothing was touched then), or the disk failed.
+    /// A file is not ours or newer (nothing was touched then), or the disk failed.
     pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<(Self, State), StorageError> {
-        let path = dir.join(NAME);
         let mut journal = Self {
             disk,
             dir: dir.to_path_buf(),
-            file: None,
-            end: PREAMBLE_BYTES as u64,
-            buffer: Vec::new(),
+            main: FrameFile::new(NAME, dir),
+            copy: FrameFile::new(COPY_NAME, dir),
             state: State::default(),
-            is_condemned: false,
-            is_new: false,
+            is_suspect: false,
             snapshot_at: SNAPSHOT_BYTES_MIN,
+            copy_snapshot_at: COPY_BYTES_MIN,
         };
-        if journal.disk.exists(&path)? {
-            let file = journal.disk.open(&path)?;
-            journal.load(&*file, &path)?;
-            journal.file = Some(file);
-        }
+        journal.load()?;
         let state = journal.state.clone();
         Ok((journal, state))
     }
@@ -91,64 +85,44 @@ impl Journal {
     pub fn note(&mut self, entry: Entry<'_>) {
         for part in entry.parts() {
             self.state.apply(&part);
-            if self.buffer.len() > BUFFER_BYTES_MAX {
-                self.is_condemned = true;
-                self.buffer = Vec::new();
-            }
-            if !self.is_condemned {
-                frame::put(&mut self.buffer, self.end, |payload| part.encode(payload));
+            self.main.put(&part);
+            if part.is_kept_twice() {
+                self.copy.put(&part);
             }
         }
     }
 
     /// Whether there is anything to flush.
     pub fn has_pending(&self) -> bool {
-        !self.buffer.is_empty() || self.is_condemned
+        self.main.has_pending() || self.copy.has_pending()
     }
 
-    /// Hand what was noted to the kernel, with one write; a long journal is replaced by a snapshot.
+    /// Hand what was noted to the kernel, with one write in the usual case; a long journal is replaced by a snapshot.
     ///
     /// # Errors
     /// What was noted is kept for the next flush.
     pub fn flush(&mut self) -> Result<(), StorageError> {
-        if !self.has_pending() {
-            return Ok(());
+        if self.main.has_pending() {
+            self.flush_main()?;
         }
-        if self.is_condemned {
-            return self.rewrite();
+        if self.copy.has_pending() {
+            self.flush_copy()?;
         }
-        if let Err(error) = self.append() {
-            // After anything but a full disk the kernel may have dropped pages of this file: never trust it again.
-            self.is_condemned |= !error.is_full();
-            return Err(error);
-        }
-        if self.end <= self.snapshot_at {
-            return Ok(());
-        }
-        let result = self.rewrite();
-        if result.is_err() {
-            // Everything is in the file; the next attempt can wait.
-            self.snapshot_at = self.end + SNAPSHOT_BYTES_MIN;
-        }
-        result
+        Ok(())
     }
 
     /// `flush`, and make it survive a power cut.
     ///
     /// # Errors
-    /// As `flush`; or the sync failed, which condemns the file: the next flush writes a new one.
+    /// As `flush`; or the sync failed, which condemns the files: the next flush writes new ones.
     pub fn flush_durable(&mut self) -> Result<(), StorageError> {
         self.flush()?;
-        let Some(file) = &self.file else { return Ok(()) };
-        if let Err(error) = file.sync_data() {
-            self.is_condemned = true;
-            return Err(error);
+        let result = self.sync_target().map_or(Ok(()), |files| files.sync_data());
+        if result.is_err() {
+            self.main.is_condemned = true;
+            self.copy.is_condemned = true;
         }
-        if self.is_new {
-            self.disk.sync_dir(&self.dir)?;
-            self.is_new = false;
-        }
-        Ok(())
+        result
     }
 
     /// What the entries come to, those not flushed included.
@@ -156,88 +130,102 @@ impl Journal {
         &self.state
     }
 
-    /// The file for a sync away from the journal's lock; `None` before the first flush.
-    pub fn sync_target(&self) -> Option<Arc<dyn File>> {
-        self.file.clone()
+    /// The files for a sync away from the journal's lock; `None` before the first flush.
+    pub fn sync_target(&self) -> Option<JournalSync> {
+        let files: Vec<FrameSync> =
+            [&self.main, &self.copy].into_iter().filter_map(FrameFile::sync_target).collect();
+        (!files.is_empty()).then(|| JournalSync { disk: self.disk.clone(), dir: self.dir.clone(), files })
     }
 
-    fn load(&mut self, file: &dyn File, path: &Path) -> Result<(), StorageError> {
-        let length = usize::try_from(file.len()?).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; length];
-        let filled = read_full(file, &mut bytes, 0)?;
-        bytes.truncate(filled);
-        // A damaged preamble says nothing about the frames: each has its own checksum.
-        let is_intact = matches!(format::judge(MAGIC, &bytes, PREAMBLE_BYTES, path)?, Preamble::Fields(_));
-        let mut read_to = PREAMBLE_BYTES;
-        for found in frame::walk(&bytes, PREAMBLE_BYTES) {
-            self.state.damaged_frames += u64::from(found.is_behind_damage);
-            match Entry::decode(found.payload) {
-                Some(entry) => self.state.apply_owned(&entry),
-                None => self.state.damaged_frames += 1,
+    fn load(&mut self) -> Result<(), StorageError> {
+        let (disk, dir) = (&*self.disk, &*self.dir);
+        let mut copied = State::default();
+        let main = self.main.load(disk, dir, |entry| self.state.apply_owned(entry))?;
+        let copy = self.copy.load(disk, dir, |entry| copied.apply_owned(entry))?;
+        let is_lost = !main.exists && (copy.exists || has_segments(disk, dir)?);
+        // Of one that is torn at the end all before is known, as of one that is cut between two frames.
+        let is_damaged = main.damaged > 0 || is_lost;
+        if self.state.merge(&copied, is_damaged, copy.exists && !copy.is_torn && copy.damaged == 0) {
+            self.main.is_condemned = true;
+            self.copy.is_condemned = true;
+        }
+        // A crash between the two writes leaves the copy behind.
+        self.copy.is_condemned |= !self.state.is_copied_by(&copied);
+        self.main.is_condemned |= is_lost;
+        self.state.damaged_frames = main.damaged + copy.damaged + u64::from(is_lost && main.damaged == 0);
+        // What was lost may have been the news of another start.
+        self.state.is_clean &= !is_damaged && !main.is_torn;
+        self.is_suspect = main.exists && !self.state.is_clean;
+        Ok(())
+    }
+
+    fn flush_main(&mut self) -> Result<(), StorageError> {
+        if self.main.is_condemned {
+            return self.rewrite();
+        }
+        if self.is_suspect {
+            match self.rewrite() {
+                // What is there can be added to: consumers go on while the disk is full.
+                Err(error) if error.is_full() => {}
+                other => return other,
             }
-            read_to = found.end;
         }
-        self.end = read_to as u64;
-        // Torn or damaged: nothing is added behind it, the next flush writes a whole new file.
-        self.is_condemned = !is_intact || read_to < bytes.len() || self.state.damaged_frames > 0;
-        Ok(())
+        self.main.append(&*self.disk, &self.dir)?;
+        if self.main.end <= self.snapshot_at {
+            return Ok(());
+        }
+        let result = self.rewrite();
+        if result.is_err() {
+            // Everything is in the file; the next attempt can wait.
+            self.snapshot_at = self.main.end + SNAPSHOT_BYTES_MIN;
+        }
+        result
     }
 
-    fn append(&mut self) -> Result<(), StorageError> {
-        let file = match &self.file {
-            Some(file) => file.clone(),
-            None => self.create()?,
+    fn flush_copy(&mut self) -> Result<(), StorageError> {
+        let (disk, dir, state) = (&*self.disk, &*self.dir, &self.state);
+        if !self.copy.is_condemned {
+            self.copy.append(disk, dir)?;
+            if self.copy.end <= self.copy_snapshot_at {
+                return Ok(());
+            }
+        }
+        let only_kept = |each: &mut dyn FnMut(Entry<'_>)| {
+            state.entries(|entry| {
+                if entry.is_kept_twice() {
+                    each(entry);
+                }
+            });
         };
-        file.write_at(&self.buffer, self.end)?;
-        self.end += self.buffer.len() as u64;
-        self.empty_buffer();
+        self.copy.rewrite(disk, dir, only_kept)?;
+        self.copy_snapshot_at = COPY_BYTES_MIN.max(self.copy.end.saturating_mul(SNAPSHOT_GROWTH));
         Ok(())
-    }
-
-    /// A burst must not cost its memory for ever: there are thousands of journals.
-    fn empty_buffer(&mut self) {
-        self.buffer.clear();
-        self.buffer.shrink_to(BUFFER_BYTES_KEPT);
-    }
-
-    fn create(&mut self) -> Result<Arc<dyn File>, StorageError> {
-        let path = self.dir.join(NAME);
-        let file = self.disk.create(&path)?;
-        // Kept at once: should the header fail, the next flush replaces the file instead of creating it again.
-        self.file = Some(file.clone());
-        self.is_new = true;
-        if let Err(error) = file.write_at(&format::header(MAGIC, &[]), 0) {
-            self.is_condemned = true;
-            return Err(error);
-        }
-        Ok(file)
     }
 
     /// Write the state to a new file and put it in the place of the old one.
     fn rewrite(&mut self) -> Result<(), StorageError> {
-        let mut bytes = format::header(MAGIC, &[]);
-        self.state.entries(|entry| {
-            for part in entry.parts() {
-                frame::put(&mut bytes, 0, |payload| part.encode(payload));
-            }
-        });
-        let (path, tmp) = (self.dir.join(NAME), self.dir.join(NAME_TMP));
-        if self.disk.exists(&tmp)? {
-            self.disk.remove(&tmp)?;
-        }
-        let file = self.disk.create(&tmp)?;
-        file.write_at(&bytes, 0)?;
-        // Synced before the rename even where nothing else is: the old file must not be lost for an empty one.
-        file.sync_data()?;
-        self.disk.rename(&tmp, &path)?;
-        self.file = Some(file);
-        self.end = bytes.len() as u64;
-        self.empty_buffer();
-        self.is_condemned = false;
-        self.is_new = true;
-        self.snapshot_at = SNAPSHOT_BYTES_MIN.max(self.end.saturating_mul(SNAPSHOT_GROWTH));
-        self.disk.sync_dir(&self.dir)?;
-        self.is_new = false;
+        let state = &self.state;
+        self.main.rewrite(&*self.disk, &self.dir, |each| state.entries(each))?;
+        self.is_suspect = false;
+        self.snapshot_at = SNAPSHOT_BYTES_MIN.max(self.main.end.saturating_mul(SNAPSHOT_GROWTH));
         Ok(())
     }
+}
+
+impl JournalSync {
+    /// Sync what was flushed so far, and the names of new files.
+    ///
+    /// # Errors
+    /// A sync failed. Trying again proves nothing.
+    pub fn sync_data(&self) -> Result<(), StorageError> {
+        self.files.iter().try_for_each(|file| file.sync(&*self.disk, &self.dir))
+    }
+}
+
+fn has_segments(disk: &dyn Disk, dir: &Path) -> Result<bool, StorageError> {
+    let entries = match disk.list(dir) {
+        Err(error) if error.is_missing() => return Ok(false),
+        other => other?,
+    };
+    Ok(entries.iter().any(|entry| segment::offset_in_name(&entry.name).is_some()))
 }

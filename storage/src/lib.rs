@@ -16,17 +16,22 @@ mod golden;
 mod journal;
 mod lock;
 mod log;
+#[cfg(test)]
+mod proof;
+mod quarantine;
 mod record;
 mod scan;
+mod seeded;
 mod segment;
 
 pub use chunk::{Chunk, Read, Record};
 pub use directory::{DataDir, decode_name, encode_name};
-pub use disk::{DirEntry, Disk, File, RealDisk};
+pub use disk::{DirEntry, Disk, File, RealDisk, Space};
 pub use error::{ErrorKind, StorageError};
 #[cfg(any(test, feature = "fake"))]
-pub use fake_disk::{FakeDisk, Fault};
-pub use journal::{CursorState, Entry, Journal, Pending, RangeSet, State};
+pub use fake_disk::{FakeDisk, Fault, Moment};
+pub use journal::{CursorState, Entry, Journal, JournalSync, Pending, RangeSet, State};
 pub use lock::DirLock;
-pub use log::{Log, LogOptions, Position, Recovered, Unsynced};
+pub use log::{Log, LogOptions, LogStart, Position, Punch, Recovered, Unsynced};
+pub use seeded::{Bug, is_planted};
 pub use segment::SegmentReader;

@@ -5,10 +5,13 @@
 mod cache;
 mod files;
 mod pending;
+mod punch;
 mod recovery;
+mod rewrite;
 #[cfg(test)]
 mod tests;
 mod unsynced;
+mod walk;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,11 +21,13 @@ use bytes::BytesMut;
 use crate::chunk::Chunk;
 use crate::disk::Disk;
 use crate::error::StorageError;
+use crate::journal::State;
 use crate::segment::{Segment, SegmentReader};
 
 use cache::Cache;
 use files::Files;
 use pending::Pending;
+pub use punch::Punch;
 pub use recovery::Recovered;
 pub use unsynced::Unsynced;
 
@@ -40,7 +45,7 @@ pub struct Position {
 /// How a log uses disk and memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogOptions {
-    /// How long a segment's file gets before the next begins, in bytes.
+    /// How many bytes of records a segment gets before the next begins.
     pub segment_bytes: u64,
     /// How much of the committed tail stays in memory, in bytes.
     pub cache_bytes: usize,
@@ -52,6 +57,37 @@ impl Default for LogOptions {
     fn default() -> Self {
         // nsqd: --max-bytes-per-file is 100 MiB; a record may hold one message of --max-msg-size, 1 MiB.
         Self { segment_bytes: 100 << 20, cache_bytes: 4 << 20, record_bytes_max: (1 << 20) + 4096 }
+    }
+}
+
+/// What the caller knows of a log that is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogStart {
+    /// The next record's number is at least this; 0 goes on densely. After a clean end pass
+    /// [`crate::State::seq_min`], after an unclean one a number above every one that may have been given out before.
+    pub seq_min: u64,
+    /// Up to where the log is known to be synced: [`crate::State::synced`].
+    pub synced: Option<Position>,
+    /// The lowest place, as number and offset, that a cursor still needs: [`crate::State::floor`]. A log that
+    /// begins behind it has lost what was in between.
+    pub floor: Option<(u64, u64)>,
+    /// Whether the last run ended well: [`crate::State::is_clean`]. If not, what is not known to be synced is
+    /// written again to a new file.
+    pub is_clean: bool,
+}
+
+impl From<&State> for LogStart {
+    /// As the journal has it. After an unclean end `seq_min` is to be raised.
+    fn from(state: &State) -> Self {
+        let (synced, floor, is_clean) = (state.synced, state.floor(), state.is_clean);
+        Self { seq_min: state.seq_min(), synced, floor, is_clean }
+    }
+}
+
+impl From<u64> for LogStart {
+    /// Nothing is known but the number: all of the last segment is verified, and nothing is written again.
+    fn from(seq_min: u64) -> Self {
+        Self { seq_min, synced: None, floor: None, is_clean: true }
     }
 }
 
@@ -70,9 +106,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Open the log in `dir`, or create it there. The next record's number is at least `seq_min`; 0 goes on
-    /// densely. After a clean end pass [`crate::State::seq_min`], after an unclean one a number above every one
-    /// that may have been given out before.
+    /// Open the log in `dir`, or create it there.
     ///
     /// # Errors
     /// A file that is not ours or newer (nothing was touched then), or the disk failed.
@@ -80,9 +114,9 @@ impl Log {
         disk: Arc<dyn Disk>,
         dir: &Path,
         options: LogOptions,
-        seq_min: u64,
+        start: impl Into<LogStart>,
     ) -> Result<(Self, Recovered), StorageError> {
-        recovery::open(disk, dir, options, seq_min)
+        recovery::open(disk, dir, options, start.into())
     }
 
     /// A log without files: a commit moves records to the cache, which only `drop_below` empties.
@@ -181,7 +215,33 @@ impl Log {
         let following = self.segments.get(index + 1);
         let end = following.map_or(self.committed, |next| next.base);
         let source = files.source(&segment, following.is_none());
-        Some(SegmentReader { segment, source, offset, end, record_bytes_max: self.options.record_bytes_max })
+        let (place, record_bytes_max) = (files.place(), self.options.record_bytes_max);
+        Some(SegmentReader { segment, place, source, offset, expected: None, end, record_bytes_max })
+    }
+
+    /// What it takes to free the space of all records of the segment around `offset` but for those in the stretches
+    /// `keep`, each told by where its first and its last record begin. `synced` is what the journal durably says of
+    /// it. `None`: the segment is the last, or not on disk, or not synced.
+    pub fn punch(&self, offset: u64, keep: &[(u64, u64)], synced: Position) -> Option<Punch> {
+        let files = self.files.as_ref()?;
+        let index = self.segments.partition_point(|segment| segment.base.offset <= offset).checked_sub(1)?;
+        let (segment, next) = (*self.segments.get(index)?, self.segments.get(index + 1)?);
+        if next.base.offset > synced.offset || next.base.offset > self.syncable().offset {
+            return None;
+        }
+        let (begin, end) = (segment.base.offset, next.base.offset);
+        // A stretch may begin before the segment and end behind it.
+        let touches = |(first, last): &(u64, u64)| *first < end && *last >= begin;
+        let mut keep: Vec<(u64, u64)> = keep.iter().copied().filter(touches).collect();
+        keep.sort_unstable();
+        let (place, options) = (files.place(), self.options);
+        Some(Punch { segment, place, end, keep, options })
+    }
+
+    /// Where the segments begin that `drop_below` and `punch` can free, oldest first, and where the last begins.
+    pub fn segment_offsets(&self) -> impl Iterator<Item = u64> {
+        let on_disk = self.files.as_ref().map_or(&[][..], |_| &self.segments);
+        on_disk.iter().map(|segment| segment.base.offset)
     }
 
     /// Remove what lies entirely below `offset`, by whole segments and never the last one; in memory by whole
@@ -190,7 +250,7 @@ impl Log {
     /// # Errors
     /// A file could not be removed: it and those behind it are still part of the log.
     pub fn drop_below(&mut self, offset: u64) -> Result<u64, StorageError> {
-        let Some(files) = &self.files else { return Ok(self.cache.drop_below(offset)) };
+        let Some(files) = &mut self.files else { return Ok(self.cache.drop_below(offset)) };
         self.cache.drop_below(offset);
         let mut removed = 0;
         while self.segments.get(1).is_some_and(|next| next.base.offset <= offset) {
@@ -252,6 +312,11 @@ impl Log {
         }
     }
 
+    /// Where the segments begin, from the oldest; numbers are dense from each to the next.
+    pub fn segment_starts(&self) -> impl Iterator<Item = Position> {
+        self.segments.iter().map(|segment| segment.base)
+    }
+
     /// How many segments there are; in memory none.
     pub fn segment_count(&self) -> usize {
         self.files.as_ref().map_or(0, |_| self.segments.len())
@@ -260,6 +325,13 @@ impl Log {
     /// What was committed since the last call, for a sync away from the log's lock. `None`: nothing was.
     pub fn take_unsynced(&mut self) -> Option<Unsynced> {
         self.files.as_mut()?.take_unsynced()
+    }
+
+    /// Up to where everything survives a power cut once what `take_unsynced` gave is synced: all that is committed,
+    /// unless a full disk keeps an unclean end's tail from being written again. For [`crate::Entry::Synced`].
+    pub fn syncable(&self) -> Position {
+        let rewrite = self.files.as_ref().and_then(Files::rewrite_from);
+        rewrite.map_or(self.committed, |from| from.min(self.committed))
     }
 
     fn ordinal_in_segments(&self, seq: u64) -> u64 {

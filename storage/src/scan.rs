@@ -85,6 +85,12 @@ impl<'a> Scan<'a> {
         self.seed(offset).matches(&header, record).then_some(header)
     }
 
+    /// The bytes at `offset`, if all of them are loaded.
+    pub(crate) fn copy(&self, offset: u64, bytes: u64) -> Vec<u8> {
+        let length = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.behind(offset).get(..length).unwrap_or_default().to_vec()
+    }
+
     /// The buffer, and the log's offset of its first byte.
     pub(crate) fn into_buffer(self) -> (Vec<u8>, u64) {
         (self.buffer, self.at)
@@ -94,6 +100,12 @@ impl<'a> Scan<'a> {
     fn candidate(&mut self, mut offset: u64) -> Result<Option<u64>, StorageError> {
         while offset + HEADER_BYTES as u64 <= self.end {
             self.load(offset, HEADER_BYTES as u64)?;
+            // Where space was given back, or a file lost a part: nothing begins there, and there may be much of it.
+            let zeros = self.behind(offset).iter().take_while(|byte| **byte == 0).count() as u64;
+            if zeros > HEADER_BYTES as u64 {
+                offset += zeros - HEADER_BYTES as u64;
+                continue;
+            }
             let places = self.behind(offset).len().saturating_sub(HEADER_BYTES - 1) as u64;
             if places == 0 {
                 // The file is shorter than the segment.

@@ -71,6 +71,8 @@ pub enum Entry<'a> {
         id: u32,
         /// The record's number.
         seq: u64,
+        /// Where the record is, so that a restart finds it without reading its way there.
+        offset: u64,
         /// How often it was delivered.
         attempts: u16,
         /// Not before this time, in nanoseconds since 1970.
@@ -92,6 +94,33 @@ pub enum Entry<'a> {
         /// The new floor.
         at: Position,
     },
+    /// Records below `Delivered` that the cursor passed as deferred and that were never delivered. When they are
+    /// due stands in the records.
+    Untouched {
+        /// Which cursor.
+        id: u32,
+        /// Their numbers.
+        ranges: &'a [Range<u64>],
+    },
+    /// The log below is synced: only what lies behind can be torn.
+    Synced {
+        /// Up to where.
+        at: Position,
+    },
+    /// Where a cursor reads on: a place in the log that a restart can go to without reading its way there.
+    Cursor {
+        /// Which.
+        id: u32,
+        /// A number no larger than that of the record there.
+        seq: u64,
+        /// Where that record is.
+        offset: u64,
+    },
+    /// How durable the log is meant to be; the levels are the caller's.
+    Durability {
+        /// The caller's number for it.
+        level: u8,
+    },
     /// A clean end: every number given out is in the log, so the next may follow densely.
     Closed,
     /// A start: from here on the end is unclean until `Closed`.
@@ -102,11 +131,38 @@ impl<'a> Entry<'a> {
     /// The entry itself, or pieces of it that fit into frames.
     pub(crate) fn parts(self) -> impl Iterator<Item = Entry<'a>> {
         let (whole, id, ranges) = match self {
-            Entry::Finished { id, ranges } => (None, id, ranges),
+            Entry::Finished { id, ranges } | Entry::Untouched { id, ranges } => (None, id, ranges),
             other => (Some(other), 0, [].as_slice()),
         };
-        let pieces = ranges.chunks(RANGES_MAX).map(move |ranges| Entry::Finished { id, ranges });
+        let pieces = ranges.chunks(RANGES_MAX).map(move |ranges| match self {
+            Entry::Untouched { .. } => Entry::Untouched { id, ranges },
+            _ => Entry::Finished { id, ranges },
+        });
         whole.into_iter().chain(pieces)
+    }
+
+    /// Whether a copy is kept: losing it would lose messages, or bring back what was removed on purpose. Losing any
+    /// other costs messages that come again.
+    pub(crate) fn is_kept_twice(&self) -> bool {
+        match self {
+            Entry::CursorOpened { .. }
+            | Entry::CursorClosed { .. }
+            | Entry::CursorPaused { .. }
+            | Entry::Paused { .. }
+            | Entry::Skipped { .. }
+            | Entry::Emptied { .. }
+            | Entry::Durability { .. } => true,
+            Entry::Visible { .. }
+            | Entry::Floor { .. }
+            | Entry::Finished { .. }
+            | Entry::Untouched { .. }
+            | Entry::Delivered { .. }
+            | Entry::Pending { .. }
+            | Entry::Cursor { .. }
+            | Entry::Synced { .. }
+            | Entry::Closed
+            | Entry::Opened => false,
+        }
     }
 
     pub(crate) fn encode(&self, to: &mut Vec<u8>) {
@@ -120,13 +176,13 @@ impl<'a> Entry<'a> {
             Entry::Paused { is_paused } => put(to, 4, &[is_paused.into()]),
             Entry::Visible { at } => put(to, 5, &[at.seq, at.offset, at.ordinal]),
             Entry::Floor { id, seq, offset } => put(to, 6, &[id.into(), seq, offset]),
-            Entry::Finished { id, ranges } => put_finished(to, id, ranges),
+            Entry::Finished { id, ranges } => put_ranges(to, 7, id, ranges),
             Entry::Delivered { id, seq } => put(to, 8, &[id.into(), seq]),
-            Entry::Pending { id, seq, attempts, due_ns: None } => {
-                put(to, 9, &[id.into(), seq, attempts.into()])
+            Entry::Pending { id, seq, offset, attempts, due_ns: None } => {
+                put(to, 9, &[id.into(), seq, offset, attempts.into()]);
             }
-            Entry::Pending { id, seq, attempts, due_ns: Some(due) } => {
-                put(to, 10, &[id.into(), seq, attempts.into(), due.cast_unsigned()]);
+            Entry::Pending { id, seq, offset, attempts, due_ns: Some(due) } => {
+                put(to, 10, &[id.into(), seq, offset, attempts.into(), due.cast_unsigned()]);
             }
             Entry::Skipped { id, from, to: end } => {
                 put(
@@ -138,6 +194,10 @@ impl<'a> Entry<'a> {
             Entry::Emptied { id, at } => put(to, 12, &[id.into(), at.seq, at.offset, at.ordinal]),
             Entry::Closed => put(to, 13, &[]),
             Entry::Opened => put(to, 14, &[]),
+            Entry::Untouched { id, ranges } => put_ranges(to, 15, id, ranges),
+            Entry::Synced { at } => put(to, 16, &[at.seq, at.offset, at.ordinal]),
+            Entry::Durability { level } => put(to, 17, &[level.into()]),
+            Entry::Cursor { id, seq, offset } => put(to, 18, &[id.into(), seq, offset]),
         }
     }
 
@@ -145,8 +205,12 @@ impl<'a> Entry<'a> {
     pub(crate) fn decode(payload: &'a [u8]) -> Option<Decoded<'a>> {
         let (kind, rest) = payload.split_first()?;
         let mut from = Numbers { rest };
-        if *kind == 7 {
-            return decode_finished(from);
+        if matches!(kind, 7 | 15) {
+            let (id, ranges) = (from.id()?, from.ranges()?);
+            return Some(match kind {
+                7 => Decoded::Finished { id, ranges },
+                _ => Decoded::Untouched { id, ranges },
+            });
         }
         let entry = match kind {
             1 => {
@@ -162,28 +226,34 @@ impl<'a> Entry<'a> {
             9 => Entry::Pending {
                 id: from.id()?,
                 seq: from.number()?,
+                offset: from.number()?,
                 attempts: from.attempts()?,
                 due_ns: None,
             },
             10 => {
-                let (id, seq, attempts) = (from.id()?, from.number()?, from.attempts()?);
-                Entry::Pending { id, seq, attempts, due_ns: Some(from.number()?.cast_signed()) }
+                let (id, seq, offset) = (from.id()?, from.number()?, from.number()?);
+                let (attempts, due) = (from.attempts()?, from.number()?.cast_signed());
+                Entry::Pending { id, seq, offset, attempts, due_ns: Some(due) }
             }
             11 => Entry::Skipped { id: from.id()?, from: from.position()?, to: from.position()? },
             12 => Entry::Emptied { id: from.id()?, at: from.position()? },
             13 => Entry::Closed,
             14 => Entry::Opened,
+            16 => Entry::Synced { at: from.position()? },
+            17 => Entry::Durability { level: from.number()?.try_into().ok()? },
+            18 => Entry::Cursor { id: from.id()?, seq: from.number()?, offset: from.number()? },
             _ => return None,
         };
         from.rest.is_empty().then_some(Decoded::Entry(entry))
     }
 }
 
-/// An entry read back. The ranges of `Finished` need a place of their own.
+/// An entry read back. Ranges need a place of their own.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Decoded<'a> {
     Entry(Entry<'a>),
     Finished { id: u32, ranges: Vec<Range<u64>> },
+    Untouched { id: u32, ranges: Vec<Range<u64>> },
 }
 
 impl Decoded<'_> {
@@ -191,13 +261,14 @@ impl Decoded<'_> {
         match self {
             Decoded::Entry(entry) => *entry,
             Decoded::Finished { id, ranges } => Entry::Finished { id: *id, ranges },
+            Decoded::Untouched { id, ranges } => Entry::Untouched { id: *id, ranges },
         }
     }
 }
 
 /// Ranges are written as distances: what is finished out of order is close together.
-fn put_finished(to: &mut Vec<u8>, id: u32, ranges: &[Range<u64>]) {
-    put(to, 7, &[id.into()]);
+fn put_ranges(to: &mut Vec<u8>, kind: u8, id: u32, ranges: &[Range<u64>]) {
+    put(to, kind, &[id.into()]);
     let mut last = 0u64;
     for range in ranges {
         // Distances wrap, so that an order nobody promised is still written truly.
@@ -205,19 +276,6 @@ fn put_finished(to: &mut Vec<u8>, id: u32, ranges: &[Range<u64>]) {
         put_number(to, range.end.wrapping_sub(range.start));
         last = range.end;
     }
-}
-
-fn decode_finished(mut from: Numbers<'_>) -> Option<Decoded<'_>> {
-    let id = from.id()?;
-    let mut ranges = Vec::new();
-    let mut last = 0u64;
-    while !from.rest.is_empty() {
-        let start = last.wrapping_add(from.number()?);
-        let end = start.wrapping_add(from.number()?);
-        ranges.push(start..end);
-        last = end;
-    }
-    Some(Decoded::Finished { id, ranges })
 }
 
 fn put(to: &mut Vec<u8>, kind: u8, numbers: &[u64]) {
@@ -268,6 +326,19 @@ impl<'a> Numbers<'a> {
             1 => Some(true),
             _ => None,
         }
+    }
+
+    /// All that is left, as ranges.
+    fn ranges(&mut self) -> Option<Vec<Range<u64>>> {
+        let mut ranges = Vec::new();
+        let mut last = 0u64;
+        while !self.rest.is_empty() {
+            let start = last.wrapping_add(self.number()?);
+            let end = start.wrapping_add(self.number()?);
+            ranges.push(start..end);
+            last = end;
+        }
+        Some(ranges)
     }
 
     fn position(&mut self) -> Option<Position> {

@@ -29,6 +29,26 @@ impl RangeSet {
         self.ranges.insert(start, end);
     }
 
+    /// Take out a range.
+    pub fn remove(&mut self, range: Range<u64>) {
+        let Range { start, end } = range;
+        if start >= end {
+            return;
+        }
+        while let Some((&from, &to)) = self.ranges.range(..end).next_back() {
+            if to <= start {
+                break;
+            }
+            self.ranges.remove(&from);
+            if from < start {
+                self.ranges.insert(from, start);
+            }
+            if to > end {
+                self.ranges.insert(end, to);
+            }
+        }
+    }
+
     /// Take out everything below `bound`.
     pub fn remove_below(&mut self, bound: u64) {
         while let Some((start, end)) = self.ranges.first_key_value().map(|(start, end)| (*start, *end)) {
@@ -45,6 +65,16 @@ impl RangeSet {
     /// Whether `number` is in it.
     pub fn contains(&self, number: u64) -> bool {
         self.ranges.range(..=number).next_back().is_some_and(|(_, end)| number < *end)
+    }
+
+    /// Those that share numbers with `range`, rising; they may reach beyond it.
+    pub fn overlapping(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        let first = self.ranges.range(..range.start).next_back().filter(|(_, end)| **end > range.start);
+        let from = first.map_or(range.start, |(start, _)| *start);
+        if from >= range.end {
+            return Vec::new();
+        }
+        self.ranges.range(from..range.end).map(|(start, end)| *start..*end).collect()
     }
 
     /// The ranges, rising.
@@ -79,16 +109,24 @@ mod tests {
     proptest! {
         #[test]
         fn ranges_hold_what_a_plain_set_holds(
-            steps in prop::collection::vec((0u64..60, 0u64..12, prop::bool::weighted(0.2)), 1..60)
+            steps in prop::collection::vec((0u64..60, 0u64..12, 0u8..8), 1..60)
         ) {
             let (mut ranges, mut plain) = (RangeSet::default(), BTreeSet::new());
-            for (start, length, is_removal) in steps {
-                if is_removal {
-                    ranges.remove_below(start);
-                    plain.retain(|number| *number >= start);
-                } else {
-                    ranges.insert(start..start + length);
-                    plain.extend(start..start + length);
+            for (start, length, kind) in steps {
+                let range = start..start + length;
+                match kind {
+                    0 => {
+                        ranges.remove_below(start);
+                        plain.retain(|number| *number >= start);
+                    }
+                    1 | 2 => {
+                        ranges.remove(range.clone());
+                        plain.retain(|number| !range.contains(number));
+                    }
+                    _ => {
+                        ranges.insert(range.clone());
+                        plain.extend(range);
+                    }
                 }
                 let flat: Vec<u64> = ranges.iter().flatten().collect();
                 prop_assert_eq!(&flat, &plain.iter().copied().collect::<Vec<_>>());

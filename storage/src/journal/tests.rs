@@ -1,6 +1,8 @@
 //! The journal on a disk that fails: what was flushed is known after a restart, what was noted is never
 //! overstated, and a journal of any length comes to the same state as its snapshot.
 
+mod copies;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -35,10 +37,10 @@ fn script(journal: &mut Journal, mut after_flush: impl FnMut(&Journal, Result<()
         Entry::CursorOpened { id: 1, name: "mail", at: at(10) },
         Entry::CursorPaused { id: 1, is_paused: true },
         Entry::Delivered { id: 0, seq: 25 },
-        Entry::Pending { id: 0, seq: 11, attempts: 2, due_ns: Some(-5) },
-        Entry::Pending { id: 0, seq: 15, attempts: 3, due_ns: None },
+        Entry::Pending { id: 0, seq: 11, offset: 1100, attempts: 2, due_ns: Some(-5) },
+        Entry::Pending { id: 0, seq: 15, offset: 1500, attempts: 3, due_ns: None },
         Entry::Finished { id: 0, ranges: &ranges },
-        Entry::Pending { id: 0, seq: 21, attempts: 4, due_ns: Some(i64::MAX) },
+        Entry::Pending { id: 0, seq: 21, offset: 2100, attempts: 4, due_ns: Some(i64::MAX) },
         Entry::Skipped { id: 0, from: at(40), to: at(50) },
         Entry::Paused { is_paused: true },
         Entry::Visible { at: at(60) },
@@ -77,6 +79,39 @@ fn a_journal_comes_to_what_its_entries_say() {
 }
 
 #[test]
+fn what_was_passed_untouched_costs_a_range_until_it_is_delivered_or_finished() {
+    let (mut journal, _) = open(&disk());
+    journal.note(Entry::CursorOpened { id: 0, name: "a", at: at(10) });
+    let mut check = |entry: Entry<'_>, left: &[(u64, u64)]| {
+        journal.note(entry);
+        let cursor = &journal.state().cursors[&0];
+        let ranges = cursor.untouched.iter().map(|range| (range.start, range.end));
+        assert_eq!(ranges.collect::<Vec<_>>(), left, "{entry:?}");
+    };
+    let pending = |attempts| Entry::Pending { id: 0, seq: 20, offset: 1, attempts, due_ns: Some(5) };
+    check(Entry::Untouched { id: 0, ranges: &[0..500_000, 500_000..1_000_000] }, &[(10, 1_000_000)]);
+    check(pending(0), &[(10, 1_000_000)]);
+    check(pending(1), &[(10, 20), (21, 1_000_000)]);
+    check(Entry::Finished { id: 0, ranges: &[30..35, 35..40] }, &[(10, 20), (21, 30), (40, 1_000_000)]);
+    check(Entry::Floor { id: 0, seq: 35, offset: 1 }, &[(40, 1_000_000)]);
+    check(Entry::Untouched { id: 0, ranges: &[0..45, 44..45] }, &[(40, 1_000_000)]);
+    check(Entry::Emptied { id: 0, at: at(2_000_000) }, &[]);
+}
+
+#[test]
+fn what_is_known_of_syncs_and_durability_comes_back() {
+    let disk = disk();
+    let (mut journal, state) = open(&disk);
+    assert_eq!((state.synced, state.durability), (None, None));
+    journal.note(Entry::Durability { level: 2 });
+    journal.note(Entry::Closed);
+    journal.note(Entry::Synced { at: at(7) });
+    journal.flush().unwrap();
+    let (_, state) = open(&disk);
+    assert_eq!((state.synced, state.durability, state.is_clean), (Some(at(7)), Some(2), true));
+}
+
+#[test]
 fn numbers_never_fall_behind_what_the_journal_has_seen() {
     let (mut journal, state) = open(&disk());
     assert_eq!(state.seq_min(), 0);
@@ -84,7 +119,7 @@ fn numbers_never_fall_behind_what_the_journal_has_seen() {
         (Entry::Visible { at: at(5) }, 5),
         (Entry::CursorOpened { id: 0, name: "a", at: at(7) }, 7),
         (Entry::Delivered { id: 0, seq: 9 }, 9),
-        (Entry::Pending { id: 0, seq: 11, attempts: 1, due_ns: None }, 12),
+        (Entry::Pending { id: 0, seq: 11, offset: 1100, attempts: 1, due_ns: None }, 12),
         (Entry::Finished { id: 0, ranges: &[13..15, 11..12] }, 15),
         (Entry::Skipped { id: 0, from: at(1), to: at(20) }, 20),
         (Entry::Floor { id: 0, seq: 30, offset: 1 }, 30),
@@ -189,7 +224,7 @@ fn a_long_journal_is_replaced_by_a_snapshot_and_a_kill_on_the_way_loses_nothing(
         let (_, found) = open(&survivor);
         // What a killed snapshot left is in nobody's way.
         let (mut next, _) = open(&survivor);
-        next.is_condemned = true;
+        next.main.is_condemned = true;
         next.flush().unwrap();
         assert_eq!(open(&survivor).1, found);
         assert!(found == noted || (!is_flushed && found.cursors[&1].delivered < 85_099), "call {call}");
@@ -215,7 +250,7 @@ fn entries_that_cannot_be_written_do_not_pile_up_in_memory() {
         journal.note(Entry::Delivered { id: 0, seq });
     }
     assert!(journal.flush().unwrap_err().is_full());
-    assert!(journal.buffer.capacity() < 3 * BUFFER_BYTES_MAX);
+    assert!(journal.main.buffer.capacity() < 3 * file::BUFFER_BYTES_MAX);
     disk.heal();
     journal.flush().unwrap();
     assert_eq!(&open(&disk).1, journal.state());
@@ -245,9 +280,9 @@ fn damage_costs_the_entries_it_hits_and_is_written_out_of_the_file() {
 
 #[test]
 fn foreign_and_newer_journals_are_refused_untouched() {
-    let mut newer = [MAGIC.as_slice(), &7u32.to_le_bytes()].concat();
-    let crc = crc32c::crc32c(&newer);
-    newer.extend_from_slice(&crc.to_le_bytes());
+    let mut newer = [b"NSQBEjnl".as_slice(), &7u32.to_le_bytes()].concat();
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&newer), &[7; 16]);
+    newer.extend([crc.to_le_bytes().as_slice(), &[7; 16]].concat());
     let newer_kind = ErrorKind::Newer { found: 7, known: 1 };
     for (bytes, kind) in [(b"-- systemd journal".to_vec(), ErrorKind::Foreign), (newer, newer_kind)] {
         let disk = disk();
@@ -272,7 +307,7 @@ fn after_a_power_cut_what_was_flushed_durably_is_there() {
         script(&mut journal, |_, result| result.unwrap());
         if seed % 2 == 0 {
             // A snapshot must not take the place of what was durable before it is so itself.
-            journal.is_condemned = true;
+            journal.main.is_condemned = true;
             journal.flush().unwrap();
         }
         let (_, state) = open(&disk.power_cut(seed));
@@ -296,14 +331,21 @@ fn note(journal: &mut Journal, (id, kind, a, b): (u32, u8, u64, u64)) {
         2 => Entry::CursorPaused { id, is_paused: b.is_multiple_of(2) },
         3 => Entry::Floor { id, seq: a, offset: a * 100 },
         4 => Entry::Delivered { id, seq: a + b },
-        5 => {
-            Entry::Pending { id, seq: a, attempts: b as u16, due_ns: b.is_multiple_of(2).then_some(b as i64) }
-        }
+        5 => Entry::Pending {
+            id,
+            seq: a,
+            offset: a * 100,
+            attempts: b as u16,
+            due_ns: b.is_multiple_of(2).then_some(b as i64),
+        },
         6 => Entry::Skipped { id, from: at(a), to: at(a + b) },
         7 => Entry::Emptied { id, at: at(a) },
         8 => Entry::Paused { is_paused: b.is_multiple_of(2) },
         9 => Entry::Visible { at: at(a) },
         10 => Entry::Closed,
+        11 => Entry::Untouched { id, ranges: &ranges },
+        12 => Entry::Synced { at: at(a) },
+        13 => Entry::Durability { level: b as u8 },
         _ => Entry::Finished { id, ranges: &ranges },
     });
 }
@@ -312,7 +354,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn a_snapshot_comes_to_the_same_state_as_the_entries(steps in prop::collection::vec(prop_oneof![
-        8 => (0u32..4, 0u8..14, 0u64..80, 0u64..40).prop_map(|(id, kind, a, b)| Step::Note(id, kind, a, b)),
+        8 => (0u32..4, 0u8..17, 0u64..80, 0u64..40).prop_map(|(id, kind, a, b)| Step::Note(id, kind, a, b)),
         2 => Just(Step::Flush),
         1 => Just(Step::Reopen),
     ], 1..80)) {
@@ -329,7 +371,7 @@ proptest! {
                     prop_assert_eq!(&state, &before);
                     journal = reopened;
                     // And the same from its snapshot.
-                    journal.is_condemned = true;
+                    journal.main.is_condemned = true;
                     journal.flush().unwrap();
                     prop_assert_eq!(&open(&disk).1, &before);
                 }
@@ -338,6 +380,10 @@ proptest! {
                 prop_assert!(cursor.finished.iter().all(|range| range.start >= cursor.floor.0));
                 prop_assert!(cursor.pending.keys().all(|seq| *seq >= cursor.floor.0));
                 prop_assert!(cursor.pending.keys().all(|seq| !cursor.finished.contains(*seq)));
+                for seq in cursor.untouched.iter().flatten() {
+                    prop_assert!(seq >= cursor.floor.0 && !cursor.finished.contains(seq));
+                    prop_assert!(cursor.pending.get(&seq).is_none_or(|pending| pending.attempts == 0));
+                }
             }
         }
     }

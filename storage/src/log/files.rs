@@ -6,19 +6,22 @@ use std::sync::Arc;
 use crate::disk::{Disk, File};
 use crate::error::StorageError;
 use crate::log::Position;
+use crate::log::rewrite::Rewrite;
 use crate::log::unsynced::Unsynced;
-use crate::segment::{Segment, Source};
+use crate::segment::{Place, Segment, Source};
 
 /// A log's directory and the one file in it that is written to.
 #[derive(Debug)]
 pub(crate) struct Files {
     disk: Arc<dyn Disk>,
-    dir: PathBuf,
+    dir: Arc<Path>,
     /// The file of the last segment. `None`: the next batch begins a new one, because there is none yet, its tail
     /// is torn, or a write to it failed.
     active: Option<Arc<dyn File>>,
     /// Files that must be gone before anything is written: their offsets will be used again.
     leftovers: Vec<PathBuf>,
+    /// What an unclean end left unsynced and a full disk kept from being written again.
+    rewrite: Option<Rewrite>,
     unsynced: Unsynced,
 }
 
@@ -27,7 +30,7 @@ impl Files {
         let mut unsynced = Unsynced::new(disk.clone(), dir);
         // What an earlier run wrote may be with the kernel only.
         active.iter().for_each(|file| unsynced.add(file));
-        Self { disk, dir: dir.to_path_buf(), active, leftovers: Vec::new(), unsynced }
+        Self { disk, dir: Arc::from(dir), active, leftovers: Vec::new(), rewrite: None, unsynced }
     }
 
     pub(crate) fn is_writable(&self) -> bool {
@@ -39,13 +42,19 @@ impl Files {
     }
 
     pub(crate) fn source(&self, segment: &Segment, is_last: bool) -> Source {
-        match &self.active {
-            Some(file) if is_last => Source::Open(file.clone()),
-            _ => Source::Closed(self.disk.clone(), segment.path(&self.dir)),
+        let rewritten = self.rewrite.as_ref().and_then(|rewrite| rewrite.file(segment));
+        match (&self.active, rewritten) {
+            (Some(file), _) if is_last => Source::Open(file.clone()),
+            // Its name may mean another file by the time it is read.
+            (_, Some(file)) => Source::Open(file.clone()),
+            _ => Source::Closed,
         }
     }
 
-    pub(crate) fn remove(&self, segment: &Segment) -> Result<(), StorageError> {
+    pub(crate) fn remove(&mut self, segment: &Segment) -> Result<(), StorageError> {
+        if let Some(rewrite) = &mut self.rewrite {
+            rewrite.forget(segment);
+        }
         absent_is_fine(self.disk.remove(&segment.path(&self.dir)))
     }
 
@@ -53,6 +62,26 @@ impl Files {
     pub(crate) fn replace(&mut self, segment: &Segment) {
         self.active = None;
         self.leftovers.push(segment.path(&self.dir));
+    }
+
+    /// An earlier run wrote to it.
+    pub(crate) fn add_unsynced(&mut self, file: &Arc<dyn File>) {
+        self.unsynced.add(file);
+    }
+
+    /// Where writing again begins that must come before the next write.
+    pub(crate) fn rewrite_from(&self) -> Option<Position> {
+        self.rewrite.as_ref().and_then(Rewrite::from)
+    }
+
+    /// Have this done before the next write.
+    pub(crate) fn rewrite_first(&mut self, rewrite: Rewrite) {
+        self.active = None;
+        self.rewrite = Some(rewrite);
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        Place { disk: self.disk.clone(), dir: self.dir.clone() }
     }
 
     /// Write what begins at `from`, in pieces where `rolls` begin. After an error it is as if nothing was written.
@@ -63,6 +92,10 @@ impl Files {
         from: Position,
         rolls: &[Segment],
     ) -> Result<(), StorageError> {
+        if let Some(rewrite) = &mut self.rewrite {
+            rewrite.run(&*self.disk, &self.dir, segments)?;
+            self.rewrite = None;
+        }
         // The newest come first: an older one missing below a newer one would look like records lost.
         while let Some(path) = self.leftovers.first() {
             absent_is_fine(self.disk.remove(path))?;
@@ -114,7 +147,7 @@ impl Files {
         self.unsynced.add_name();
         // Listed before its header is written, so that a failure there is undone.
         segments.push(*segment);
-        file.write_at(&segment.header(), 0)?;
+        file.write_at(&segment.header(&self.dir), 0)?;
         self.active = Some(file);
         Ok(())
     }

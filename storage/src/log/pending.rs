@@ -4,7 +4,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::log::Position;
 use crate::record::{self, Seed};
-use crate::segment::{self, Segment};
+use crate::seeded::{Bug, is_planted};
+use crate::segment::Segment;
 
 /// An idle topic costs one block of the smallest size; a busy one allocates once per 16 commits or so.
 const BLOCK_BYTES_MIN: usize = 4 * 1024;
@@ -83,11 +84,13 @@ impl Pending {
             let offset = committed.offset + begin as u64;
             // Counted here, not taken from the caller: what recovery relies on must be true.
             let left = u32::try_from(count - 1 - index as u64).unwrap_or(u32::MAX);
+            let left = if is_planted(Bug::TearBatches) { 0 } else { left };
             let Some(record) = self.bytes.get_mut(begin..end) else {
                 unreachable!("records stand in the buffer")
             };
             let seed = Seed { incarnation: segment.incarnation, offset };
-            record::seal(record, seq + index as u64, left, seed);
+            let flags = if index == 0 || is_planted(Bug::TearBatches) { record::FIRST } else { 0 };
+            record::seal(record, seq + index as u64, (flags, left), seed);
         }
         self.open.clear();
     }
@@ -126,6 +129,5 @@ impl Pending {
 /// Whether a batch belongs into `segment`: it fits, or it is the first and longer than any segment.
 fn has_room(segment: &Segment, from: u64, to: u64, segment_bytes: Option<u64>) -> bool {
     let Some(limit) = segment_bytes else { return true };
-    let file_bytes = to - segment.base.offset + segment::HEADER_BYTES as u64;
-    from == segment.base.offset || file_bytes <= limit
+    from == segment.base.offset || to - segment.base.offset <= limit
 }

@@ -1,35 +1,48 @@
-//! Opening a log: judge every file before touching any, walk the last segment, decide where writing goes on.
-//! Full segments are not read: a start must not take longer the more is stored.
+//! Opening a log: judge every file before touching any, walk what is not known to be synced, decide where writing
+//! goes on. What was synced is not read: a start must not take longer the more is stored.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::{Disk, File};
-use crate::error::StorageError;
+use crate::error::{ErrorKind, StorageError};
 use crate::log::files::Files;
-use crate::log::{Log, LogOptions, Position};
+use crate::log::rewrite::{Piece, Rewrite};
+use crate::log::walk::{Course, WINDOW_BYTES, Walk};
+use crate::log::{Log, LogOptions, LogStart, Position};
+use crate::quarantine;
 use crate::record;
 use crate::scan::Scan;
 use crate::segment::{self, Segment};
-
-/// How much one read of the last segment brings.
-const WINDOW_BYTES: usize = 1024 * 1024;
 
 /// What opening a log found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// Records in the log, readable or not.
     pub records: u64,
-    /// Bytes behind the last whole batch: a write that a crash cut off. The next number given leaves room for them.
+    /// Bytes that were not synced and are no whole batch: writes that a crash cut off or took in part. Normal after
+    /// one. The next number given leaves room for them.
     pub torn_bytes: u64,
-    /// Whole records among those bytes, of a batch that was not whole. Nobody was told they are stored.
+    /// Whole records among those bytes, of batches that are not whole. At the log's level nobody was told they are
+    /// stored.
     pub torn_records: u64,
-    /// Bytes between valid records of the last segment that are none.
+    /// Bytes that were stored and are not there any more, as far as they were looked at: below what was synced,
+    /// between valid records, or in a file that is cut or missing.
     pub damaged_bytes: u64,
     /// Records lost in those bytes.
     pub damaged_records: u64,
-    /// Files moved aside: nothing in them could be read. They are kept for the operator.
+    /// Bytes between the lowest place a cursor still needed and the log's start.
+    pub missing_bytes: u64,
+    /// At most so many records were in them.
+    pub missing_records: u64,
+    /// Files moved aside: nothing in them could be read as part of this log. They are kept for the operator.
     pub quarantined: Vec<PathBuf>,
+    /// Bytes of damage copied to the folder `damaged`, now and earlier.
+    pub kept_bytes: u64,
+    /// Bytes an unclean end left unsynced, which were written again to new files.
+    pub rewritten_bytes: u64,
+    /// They were not: the disk is full, and they will be before the first commit.
+    pub is_rewrite_due: bool,
 }
 
 /// See [`Log::open`].
@@ -37,20 +50,34 @@ pub(crate) fn open(
     disk: Arc<dyn Disk>,
     dir: &Path,
     options: LogOptions,
-    seq_min: u64,
+    start: LogStart,
 ) -> Result<(Log, Recovered), StorageError> {
     disk.create_dir(dir)?;
-    let mut opening =
-        Opening { disk: &*disk, dir, options, recovered: Recovered::default(), unread: Unread::default() };
+    let mut opening = Opening {
+        disk: &*disk,
+        dir,
+        options,
+        start,
+        recovered: Recovered::default(),
+        unread: Unread::default(),
+    };
     let mut segments = opening.find_segments()?;
     let last = opening.walk_last(&mut segments)?;
-    let Opening { mut recovered, unread, .. } = opening;
-    let (mut end, mut active) = match last {
-        Some(Last { end, file }) => (end, Some(file)),
-        None => (unread.base, None),
+    opening.count_gaps(&segments)?;
+    let (mut end, split, mut active) = match last {
+        Some(Last { end, split, file }) => (end, split, Some(file)),
+        None => (opening.unread.base, Vec::new(), None),
     };
+    let behind = opening.behind_synced(&segments, end, split)?;
+    let mut rewrite = opening.unsynced(&behind);
+    if opening.go_behind_synced(&mut end, segments.first()) {
+        active = None;
+    }
+    opening.rewrite(&mut rewrite, &mut segments, &mut active)?;
+    opening.count_missing(segments.first().map_or(end, |first| first.base));
+    let Opening { mut recovered, unread, .. } = opening;
     // Behind a torn tail the numbers jump too: so nothing is ever written over it.
-    let seq_next = seq_min.max(unread.seq_behind(end.seq));
+    let seq_next = start.seq_min.max(unread.seq_behind(end.seq));
     let mut replaced = None;
     if end.seq < seq_next {
         // Numbers rise by one inside a segment, so a jump needs a new one; an empty one makes place for it.
@@ -59,9 +86,19 @@ pub(crate) fn open(
         replaced = segments.pop_if(|last| last.base.offset == end.offset);
     }
     recovered.records = segments.first().map_or(0, |first| end.ordinal - first.base.ordinal);
+    recovered.kept_bytes = quarantine::kept_bytes(&*disk, dir);
     let mut files = Files::new(disk, dir, active);
+    // What is behind the synced place and was not written again is synced with the next.
+    behind
+        .iter()
+        .filter(|piece| segments.contains(&piece.segment))
+        .for_each(|piece| files.add_unsynced(&piece.file));
     if let Some(segment) = replaced {
         files.replace(&segment);
+    }
+    if !rewrite.is_done() {
+        recovered.is_rewrite_due = true;
+        files.rewrite_first(rewrite);
     }
     Ok((Log::assemble(options, Some(files), segments, end), recovered))
 }
@@ -71,6 +108,7 @@ struct Opening<'a> {
     disk: &'a dyn Disk,
     dir: &'a Path,
     options: LogOptions,
+    start: LogStart,
     recovered: Recovered,
     unread: Unread,
 }
@@ -97,6 +135,7 @@ impl Unread {
 
 struct Last {
     end: Position,
+    split: Vec<u64>,
     file: Arc<dyn File>,
 }
 
@@ -105,14 +144,26 @@ impl Opening<'_> {
     fn find_segments(&mut self) -> Result<Vec<Segment>, StorageError> {
         let mut segments = Vec::new();
         let mut headless = Vec::new();
-        for entry in self.disk.list(self.dir)?.into_iter().filter(|entry| !entry.is_dir) {
-            let Some(offset) = segment::offset_in_name(&entry.name) else { continue };
+        let mut temporary = Vec::new();
+        for entry in self.disk.list(self.dir)? {
             let path = self.dir.join(&entry.name);
+            if entry.name.ends_with(".log.tmp") && !entry.is_dir {
+                temporary.push(path);
+                continue;
+            }
+            let Some(offset) = segment::offset_in_name(&entry.name) else { continue };
+            if entry.is_dir {
+                let kind = ErrorKind::Io(std::io::ErrorKind::IsADirectory);
+                return Err(StorageError::new(kind, "open", &path));
+            }
             let file = self.disk.open(&path)?;
             match Segment::read(&*file, offset, &path)? {
                 Some(segment) => segments.push(segment),
                 None => headless.push((path, entry.bytes, offset)),
             }
+        }
+        for path in temporary {
+            self.disk.remove(&path)?;
         }
         for (path, bytes, offset) in headless {
             if bytes > segment::HEADER_BYTES as u64 {
@@ -135,21 +186,221 @@ impl Opening<'_> {
             let path = segment.path(self.dir);
             let file = self.disk.open(&path)?;
             let bytes = file.len()?.saturating_sub(segment::HEADER_BYTES as u64);
-            let walked = Walk::all(&*file, segment, segment.base.offset + bytes, self.options)?;
+            let file_end = segment.base.offset + bytes;
+            // A clean end syncs everything: something behind means that a power cut took the journal's word of a
+            // later start.
+            self.start.is_clean &= self.start.synced.is_none_or(|synced| file_end <= synced.offset);
+            let walked = self.walk(&*file, segment, file_end)?;
             self.unread.bytes += walked.torn_bytes;
             self.recovered.torn_bytes += walked.torn_bytes;
             self.recovered.torn_records += walked.torn_records;
             if walked.end.offset > segment.base.offset || bytes == 0 {
                 self.recovered.damaged_bytes += walked.damaged_bytes;
                 self.recovered.damaged_records += walked.damaged_records;
-                return Ok(Some(Last { end: walked.end, file }));
+                return Ok(Some(Last { end: walked.end, split: walked.split, file }));
             }
             segments.pop();
             self.unread.seq = self.unread.seq.max(segment.base.seq);
             self.unread.base = segment.base;
-            self.set_aside(path)?;
+            let synced = self.start.synced.filter(|_| !self.start.is_clean);
+            if synced.is_some_and(|synced| segment.base.offset >= synced.offset) {
+                // Its first write was cut off; there never was a record in it.
+                self.disk.remove(&path)?;
+            } else {
+                self.set_aside(path)?;
+            }
         }
         Ok(None)
+    }
+
+    /// Walk a segment from where it is not known to be synced. What a crash split is made unreadable, damage kept.
+    fn walk(&self, file: &dyn File, segment: Segment, file_end: u64) -> Result<Walk, StorageError> {
+        let from = self.checkpoint(file, segment, file_end)?;
+        // Without a word about syncs, a clean end synced all and an unclean one nothing.
+        let unknown = if self.start.is_clean { u64::MAX } else { 0 };
+        let synced = self.start.synced.map_or(unknown, |at| at.offset);
+        let course = Course { segment, from, file_end, synced, is_strict: !self.start.is_clean };
+        let walked = Walk::along(file, course, self.options)?;
+        self.forget_split(file, segment, &walked.split)?;
+        for hole in &walked.holes {
+            let places = (segment.place(hole.start), segment.place(hole.end));
+            quarantine::keep(self.disk, self.dir, file, places, hole.start);
+        }
+        Ok(walked)
+    }
+
+    /// What is left of a batch must not be read by anybody. A disk too full even for this has them left out when the
+    /// tail is written again.
+    fn forget_split(&self, file: &dyn File, segment: Segment, split: &[u64]) -> Result<(), StorageError> {
+        for offset in split {
+            match file.write_at(&[0; record::HEADER_BYTES], segment.place(*offset)) {
+                Err(error) if error.is_full() => return Ok(()),
+                other => other?,
+            }
+        }
+        if split.is_empty() { Ok(()) } else { file.sync_data() }
+    }
+
+    /// Where the walk begins: at the synced place, if it is one of this segment and a batch begins there.
+    fn checkpoint(&self, file: &dyn File, segment: Segment, file_end: u64) -> Result<Position, StorageError> {
+        let base = segment.base;
+        let inside = |at: &Position| (base.offset..=file_end).contains(&at.offset);
+        let Some(at) = self.start.synced.filter(inside) else { return Ok(base) };
+        let Some(records) = at.ordinal.checked_sub(base.ordinal) else { return Ok(base) };
+        let dense = Position { seq: base.seq.saturating_add(records), ..at };
+        if at.seq < dense.seq {
+            return Ok(base);
+        }
+        // At the end the numbers may have jumped already, though not in this segment.
+        if at.offset == file_end {
+            return Ok(dense);
+        }
+        if at.seq > dense.seq {
+            return Ok(base);
+        }
+        let mut scan = Scan::new(file, segment, file_end, WINDOW_BYTES, self.options.record_bytes_max);
+        let found = scan.record(at.offset)?;
+        let begins = found.is_some_and(|header| header.seq == at.seq && header.is_first());
+        Ok(if begins { at } else { base })
+    }
+
+    /// Files that end before the next segment begins, and segments that are not there.
+    fn count_gaps(&mut self, segments: &[Segment]) -> Result<(), StorageError> {
+        for pair in segments.windows(2) {
+            let [segment, next] = pair else { continue };
+            let file = self.disk.open(&segment.path(self.dir))?;
+            let bytes = file.len()?;
+            let expected = segment.place(next.base.offset);
+            if bytes >= expected {
+                continue;
+            }
+            let file_end = segment.base.offset + bytes.saturating_sub(segment::HEADER_BYTES as u64);
+            let course = Course {
+                segment: *segment,
+                from: segment.base,
+                file_end,
+                synced: u64::MAX,
+                is_strict: false,
+            };
+            let walked = Walk::along(&*file, course, self.options)?;
+            // What was not synced may be missing in the middle, too: a power cut keeps what it likes.
+            let synced = match self.start.synced {
+                Some(synced) if !self.start.is_clean => synced,
+                None if !self.start.is_clean => Position::default(),
+                _ => next.base,
+            };
+            let lost = walked.end.ordinal..next.base.ordinal;
+            let bound = synced.ordinal.clamp(lost.start, lost.end.max(lost.start));
+            self.recovered.damaged_records += bound - lost.start;
+            self.recovered.torn_records += lost.end.saturating_sub(bound);
+            let (from, to) = (walked.end.offset, next.base.offset);
+            let bound = synced.offset.clamp(from, to.max(from));
+            self.recovered.damaged_bytes += bound - from;
+            self.recovered.torn_bytes += to.saturating_sub(bound);
+        }
+        Ok(())
+    }
+
+    /// A log that ends before what was synced has lost it: it goes on behind, with a hole. True: it did.
+    fn go_behind_synced(&mut self, end: &mut Position, first: Option<&Segment>) -> bool {
+        let Some(synced) = self.start.synced.filter(|at| at.offset > end.offset) else { return false };
+        let is_later = synced.seq >= end.seq && synced.ordinal >= end.ordinal;
+        if !is_later {
+            return false;
+        }
+        if first.is_some() {
+            self.recovered.damaged_bytes += synced.offset - end.offset;
+            self.recovered.damaged_records += synced.ordinal - end.ordinal;
+        }
+        *end = synced;
+        true
+    }
+
+    /// What lies behind the synced place. Where none is known, all is taken for unsynced.
+    fn behind_synced(
+        &mut self,
+        segments: &[Segment],
+        end: Position,
+        split_at_end: Vec<u64>,
+    ) -> Result<Vec<Piece>, StorageError> {
+        if self.start.is_clean && self.start.synced.is_none() {
+            return Ok(Vec::new());
+        }
+        let synced = self.start.synced.map_or(0, |at| at.offset);
+        let mut split_at_end = Some(split_at_end);
+        let mut pieces = Vec::new();
+        let ends = segments.iter().skip(1).map(|next| (next.base, false)).chain([(end, true)]);
+        for (segment, (end, is_last)) in segments.iter().zip(ends) {
+            if end.offset <= synced.max(segment.base.offset) {
+                continue;
+            }
+            let file = self.disk.open(&segment.path(self.dir))?;
+            if segment::is_punched(&*file)? {
+                // It was synced before, whatever is known of that now.
+                continue;
+            }
+            let file_end = segment.base.offset + file.len()?.saturating_sub(segment::HEADER_BYTES as u64);
+            let is_inside = synced > segment.base.offset;
+            let from = if is_inside { self.checkpoint(&*file, *segment, file_end)? } else { segment.base };
+            let split = match split_at_end.take_if(|_| is_last) {
+                Some(split) => split,
+                None if self.start.is_clean || self.start.synced.is_none() => Vec::new(),
+                None => {
+                    let walked = self.walk(&*file, *segment, file_end.min(end.offset))?;
+                    self.recovered.torn_bytes += walked.torn_bytes;
+                    self.recovered.torn_records += walked.torn_records;
+                    walked.split
+                }
+            };
+            pieces.push(Piece { segment: *segment, from, end, split, file });
+        }
+        Ok(pieces)
+    }
+
+    /// What an unclean end left in the page cache, perhaps only there. Where no place is known to be synced, the
+    /// last segment bounds what writing it again may cost.
+    fn unsynced(&self, behind: &[Piece]) -> Rewrite {
+        let skipped = if self.start.synced.is_some() { 0 } else { behind.len().saturating_sub(1) };
+        let pieces = if self.start.is_clean { &[] } else { behind.get(skipped..).unwrap_or_default() };
+        Rewrite::new(self.options, pieces.to_vec())
+    }
+
+    fn rewrite(
+        &mut self,
+        rewrite: &mut Rewrite,
+        segments: &mut Vec<Segment>,
+        active: &mut Option<Arc<dyn File>>,
+    ) -> Result<(), StorageError> {
+        if rewrite.is_done() {
+            return Ok(());
+        }
+        *active = None;
+        let cuts = rewrite.cuts();
+        self.recovered.rewritten_bytes = rewrite.bytes();
+        match rewrite.run(self.disk, self.dir, segments) {
+            Ok(()) => {}
+            Err(error) if error.is_full() => {
+                self.recovered.rewritten_bytes = 0;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        // Only now that the copy is safe. Nobody reads yet; later the old bytes are left where they are: behind
+        // the next segment's beginning they mean nothing.
+        for (file, bytes) in cuts {
+            file.set_len(bytes)?;
+        }
+        Ok(())
+    }
+
+    /// What the cursors still needed and the oldest segments would have held.
+    fn count_missing(&mut self, start: Position) {
+        let Some((seq, offset)) = self.start.floor.filter(|(_, offset)| *offset < start.offset) else {
+            return;
+        };
+        self.recovered.missing_bytes = start.offset - offset;
+        let records_max = self.recovered.missing_bytes / record::HEADER_BYTES as u64;
+        self.recovered.missing_records = start.seq.saturating_sub(seq).min(records_max);
     }
 
     fn set_aside(&mut self, path: PathBuf) -> Result<(), StorageError> {
@@ -164,77 +415,5 @@ impl Opening<'_> {
         self.disk.rename(&path, &aside)?;
         self.recovered.quarantined.push(aside);
         Ok(())
-    }
-}
-
-/// What the records of one segment come to.
-#[derive(Debug)]
-struct Walk {
-    base: Position,
-    /// Behind the last whole batch.
-    end: Position,
-    damaged_bytes: u64,
-    damaged_records: u64,
-    torn_bytes: u64,
-    torn_records: u64,
-    /// The batch that is not whole yet, if the records end in the middle of one.
-    open: Option<Open>,
-}
-
-/// A batch whose last record has not been seen.
-#[derive(Debug, Clone, Copy)]
-struct Open {
-    records: u64,
-    damaged_bytes: u64,
-    damaged_records: u64,
-}
-
-impl Walk {
-    fn all(
-        file: &dyn File,
-        segment: Segment,
-        file_end: u64,
-        options: LogOptions,
-    ) -> Result<Self, StorageError> {
-        let mut scan = Scan::new(file, segment, file_end, WINDOW_BYTES, options.record_bytes_max);
-        let base = segment.base;
-        let mut walk = Self {
-            base,
-            end: base,
-            damaged_bytes: 0,
-            damaged_records: 0,
-            torn_bytes: 0,
-            torn_records: 0,
-            open: None,
-        };
-        let (mut offset, mut seq) = (base.offset, base.seq);
-        while let Some((at, header)) = scan.first_valid(offset)? {
-            if header.seq >= seq {
-                let open = walk.open.get_or_insert(Open { records: 0, damaged_bytes: 0, damaged_records: 0 });
-                open.records += 1;
-                open.damaged_bytes += at - offset;
-                open.damaged_records += header.seq - seq;
-                seq = header.seq + 1;
-                offset = at + header.record_bytes();
-                if header.left == 0 {
-                    walk.close(seq, offset);
-                }
-            } else {
-                // Valid by chance inside of damage: not where its number belongs.
-                offset = at + 1;
-            }
-        }
-        walk.torn_bytes = file_end.saturating_sub(walk.end.offset);
-        walk.torn_records = walk.open.map_or(0, |open| open.records);
-        Ok(walk)
-    }
-
-    /// The batch is whole, or as whole as damage left it: what was damaged inside or before it counts as lost.
-    fn close(&mut self, seq: u64, offset: u64) {
-        if let Some(open) = self.open.take() {
-            self.damaged_bytes += open.damaged_bytes;
-            self.damaged_records += open.damaged_records;
-        }
-        self.end = Position { seq, offset, ordinal: self.base.ordinal + (seq - self.base.seq) };
     }
 }

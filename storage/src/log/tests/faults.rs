@@ -49,7 +49,7 @@ fn check(log: &Log, ledger: &Ledger, context: &str) {
 
 #[test]
 fn a_kill_at_any_call_loses_nothing_committed_and_splits_no_batch() {
-    for keep in [0, 1, 19, 70, usize::MAX] {
+    for keep in [0, 1, 19, 70, 4200, usize::MAX] {
         for call in 1.. {
             let disk = FakeDisk::default();
             let mut ledger = Ledger::default();
@@ -199,7 +199,7 @@ fn a_tail_torn_at_any_byte_is_left_alone_and_its_numbers_are_not_given_again() {
     publish(&mut log, 3, 20);
     let path = dir().join("00000000000000000000.log");
     let whole = disk.content(&path).unwrap();
-    let batch = 64 + 2 * 40;
+    let batch = HEADER_BYTES + 2 * 40;
     for cut in batch + 1..whole.len() {
         let disk = disk.crash();
         disk.put(&path, &whole[..cut]);
@@ -227,13 +227,13 @@ fn a_flipped_bit_costs_one_record_in_any_segment() {
     for (index, (name, records)) in places.into_iter().enumerate() {
         let path = dir().join(name);
         let whole = disk.content(&path).unwrap();
-        for place in 64..64 + records * 40 {
+        for place in HEADER_BYTES..HEADER_BYTES + records * 40 {
             let disk = disk.crash();
             let mut bytes = whole.clone();
             bytes[place] ^= 1 << (place % 8);
             disk.put(&path, &bytes);
             let (log, recovered) = open(&disk, small(), 0);
-            let hit = (index * 6 + (place - 64) / 40) as u64;
+            let hit = (index * 6 + (place - HEADER_BYTES) / 40) as u64;
             let found = contents(&log, 300);
             let expected: Vec<u64> = all.iter().copied().filter(|seq| *seq != hit).collect();
             let seqs: Vec<u64> = found.records.iter().map(|(seq, _)| *seq).collect();
@@ -253,9 +253,13 @@ fn a_sealed_segment_that_is_cut_headless_or_missing_costs_its_records_only() {
     let whole = disk.content(&path).unwrap();
     let mut headless = whole.clone();
     headless[20] ^= 1;
-    for (bytes, left) in
-        [(&whole[..200], vec![3]), (&whole[..64], vec![]), (&headless, vec![]), (&[], vec![])]
-    {
+    headless[HEADER_BYTES - 1] ^= 1;
+    for (bytes, left) in [
+        (&whole[..HEADER_BYTES + 136], vec![3]),
+        (&whole[..HEADER_BYTES], vec![]),
+        (&headless, vec![]),
+        (&[], vec![]),
+    ] {
         let disk = disk.crash();
         disk.put(&path, bytes);
         let (log, _) = open(&disk, small(), 0);
@@ -274,7 +278,7 @@ fn a_last_segment_without_any_record_is_set_aside_and_the_log_goes_on_before_it(
     (0..4).for_each(|_| publish(&mut log, 1, 80));
     let path = dir().join("00000000000000000300.log");
     let mut bytes = disk.content(&path).unwrap();
-    bytes[64..].fill(0);
+    bytes[HEADER_BYTES..].fill(0);
     disk.put(&path, &bytes);
     let (mut log, recovered) = open(&disk, small(), 0);
     assert_eq!(recovered.quarantined, [dir().join("00000000000000000300.log.bad0")]);
