@@ -124,11 +124,32 @@ impl Backlog {
         self.settle();
     }
 
-    /// `messages` at the cursor are damaged. Their numbers are unknown, so the cursor's stays a lower bound.
-    pub(crate) fn lose(&mut self, next: u64, messages: u64) {
+    /// `messages` at the cursor cannot be read. If the number behind them is unknown, the cursor's stays a lower bound.
+    /// Gives how many of them were still to be delivered: what is finished is no loss.
+    pub(crate) fn lose(&mut self, next: u64, messages: u64, next_seq: Option<u64>) -> u64 {
+        let from = self.cursor.seq;
+        let next_seq = next_seq.or((next >= self.visible.offset).then_some(self.visible.seq));
+        let numbers = from..next_seq.unwrap_or(from.saturating_add(messages));
+        let lost = messages.saturating_sub(self.restored.finished_in(&numbers));
         self.cursor.offset = next;
         self.cursor.ordinal = self.cursor.ordinal.saturating_add(messages);
+        if let Some(seq) = next_seq.filter(|seq| *seq > from) {
+            self.cursor.seq = seq;
+            self.restored.forget_below(seq);
+        }
         self.settle();
+        lost
+    }
+
+    /// A place ahead that is to be tried next, since everything before it is finished. None once the end is reached.
+    #[inline]
+    pub(crate) fn leap(&mut self) -> Option<Position> {
+        let place = self.restored.leap(self.cursor, self.visible.offset)?;
+        if place.offset < self.visible.offset {
+            return Some(place);
+        }
+        self.jump(place);
+        None
     }
 
     /// Drop the oldest unread messages beyond the limit.

@@ -15,14 +15,19 @@ use crate::restored::Restored;
 use crate::time::{Instant, Now, WallTime};
 use crate::window::{Slot, State, Window};
 use outcome::{Deadlines, Expired, InFlightError, Left, SubscribeError};
+use parking::{Parking, Recalls};
 
 pub(crate) mod dispatch;
 pub(crate) mod outcome;
+mod parking;
 #[cfg(test)]
 mod tests;
 
 /// Timeouts, and due messages, that one `expire` handles at most, so that the caller's lock is held for a short time.
 const EXPIRE_MAX: u64 = 4096;
+
+/// More stretches than this are not worth telling one from another.
+const OWED_MAX: usize = 4096;
 
 /// A channel: a cursor over its topic's log and a window of what is past the cursor and not finished. `H` is the
 /// shell's handle of a consumer, handed back at delivery.
@@ -38,6 +43,9 @@ const EXPIRE_MAX: u64 = 4096;
 ///               |            v  |
 ///               +--------> ready again
 /// ```
+///
+/// Messages deferred until far away, as most that are published deferred, are parked: they cost a bit each, and their
+/// records are read again when their time comes.
 pub struct Channel<H> {
     rules: ChannelRules,
     is_paused: bool,
@@ -47,6 +55,8 @@ pub struct Channel<H> {
     again: VecDeque<u64>,
     timeouts: Timeouts,
     deferred: Deferred,
+    parking: Parking,
+    recalls: Recalls,
     consumers: Consumers<H>,
     changes: Changes,
     tally: Tally,
@@ -54,6 +64,10 @@ pub struct Channel<H> {
     prefers_again: bool,
     /// Offset of an unread message known to be due, so that looking for deferred ones reads it only once.
     peeked: Option<u64>,
+    /// The message before the cursor is deferred.
+    follows_deferred: bool,
+    /// Where the log was cut off in front; zero as long as it was not.
+    log_start: Position,
 }
 
 /// The options that bear on one channel.
@@ -93,10 +107,11 @@ impl<H> Channel<H> {
 
     /// A channel as it was before a restart. The cursor goes back to the floor; as it passes, finished messages are
     /// skipped, pending ones keep their attempts and due times, and others that had been delivered count one attempt.
+    /// Over long stretches of finished ones it leaps, as far as landmarks are known.
     /// Counters begin at zero, as with Go nsqd.
     #[must_use]
     pub fn restore(rules: ChannelRules, saved: Saved, visible: Position) -> Self {
-        let restored = Restored::new(saved.floor.seq, saved.finished, &saved.pending);
+        let restored = Restored::new(&saved);
         let mut deferred = Deferred::default();
         for (due, seq) in restored.due_times() {
             deferred.push(due, seq);
@@ -119,11 +134,15 @@ impl<H> Channel<H> {
             again: VecDeque::new(),
             timeouts: Timeouts::default(),
             deferred: Deferred::default(),
+            parking: Parking::default(),
+            recalls: Recalls::default(),
             consumers: Consumers::new(),
             changes: Changes::new(!rules.is_ephemeral, (start.seq, start.offset), delivered),
             tally: Tally::default(),
             prefers_again: false,
             peeked: None,
+            follows_deferred: false,
+            log_start: Position::default(),
         }
     }
 
@@ -146,6 +165,9 @@ impl<H> Channel<H> {
     /// The log begins at `start` now, since a log in memory dropped its oldest messages. They are forgotten, whatever
     /// their state.
     pub fn truncate_front(&mut self, start: Position) {
+        self.log_start = self.log_start.max(start);
+        self.tally.deferred -= self.window.forget_parked_below(start.seq, start.offset);
+        self.recalls.begin_anew();
         while let Some(seq) = self.window.first().map(|(seq, _)| seq).filter(|seq| *seq < start.seq) {
             self.forget(seq);
         }
@@ -184,25 +206,24 @@ impl<H> Channel<H> {
     }
 
     /// A consumer's session ended: what it had in flight is ready again at once, ahead of everything and in order.
-    /// This is neither a requeue nor a timeout in the counts. Nothing if the id is unknown.
+    /// This is neither a requeue nor a timeout in the counts, but their attempts are journaled before they are
+    /// delivered again, as with these. Nothing if the id is unknown.
     // nsqd: such messages wait for their timeout.
     pub fn unsubscribe(&mut self, id: ConsumerId) -> Option<Left> {
         let index = self.consumers.index_of(id)?;
         let consumer = self.consumers.remove(id)?;
         let held = usize::try_from(consumer.counts.in_flight).unwrap_or(usize::MAX);
-        let seqs: Vec<u64> = self
-            .window
-            .iter()
-            .filter(|(_, slot)| slot.owner() == Some(index))
-            .map(|(seq, _)| seq)
-            .take(held)
-            .collect();
-        for seq in seqs.iter().rev() {
-            if let Some(slot) = self.window.slot_mut(*seq) {
+        // From the end: what is in flight is near the cursor, what is deferred may reach far back.
+        let is_its = |(_, slot): &(u64, &Slot)| slot.owner() == Some(index);
+        let seqs: Vec<u64> = self.window.iter().rev().filter(is_its).map(|(seq, _)| seq).take(held).collect();
+        for seq in seqs {
+            if let Some(slot) = self.window.slot_mut(seq) {
                 slot.state = State::Ready;
-                self.again.push_front(*seq);
+                self.again.push_front(seq);
                 self.tally.in_flight -= 1;
                 self.tally.again += 1;
+                self.changes.pend(seq);
+                self.changes.hurry();
             }
         }
         self.timeouts.leave(consumer.class);
@@ -311,6 +332,7 @@ impl<H> Channel<H> {
         self.again.clear();
         self.timeouts.clear();
         self.deferred.clear();
+        self.recalls.clear();
         self.consumers.change_all(|counts| counts.in_flight = 0);
         self.backlog.jump(self.backlog.visible());
         self.changes.forget();
@@ -343,7 +365,7 @@ impl<H> Channel<H> {
 
     /// What changed since the last call and must be journaled. Allocates nothing if nothing did.
     pub fn progress(&mut self) -> Progress {
-        self.changes.take(self.floor(), &self.window)
+        self.changes.take(self.floor(), self.backlog.cursor(), &self.window)
     }
 
     /// Whether `progress` has anything new to tell.
@@ -361,10 +383,24 @@ impl<H> Channel<H> {
     /// Number and offset below which everything is finished here: the log may forget it.
     #[must_use]
     pub fn floor(&self) -> (u64, u64) {
+        let cursor = self.backlog.cursor();
         match self.window.first() {
-            Some((seq, slot)) => (seq, slot.offset),
-            None => (self.backlog.cursor().seq, self.backlog.cursor().offset),
+            // Of what is parked there no more is known than that it is not before the log's beginning.
+            Some((seq, offset)) if offset == self.log_start.offset => {
+                (seq.min(self.log_start.seq), offset).max(self.changes.reported_floor())
+            }
+            Some(first) => first,
+            None => (cursor.seq, cursor.offset),
         }
+    }
+
+    /// Stretches of the log, in order, with the records below the cursor that start in `from..to` (offsets) and are
+    /// still owed: where the first and the last record of each start, often the same. One that reaches over an end of
+    /// the range is told up to there: it begins at `from`, or ends at `to` - 1. Whatever else is there below the cursor
+    /// will never be asked for, except by a restart that reads its way. `None` if there are thousands.
+    #[must_use]
+    pub fn owed_in(&self, from: u64, to: u64) -> Option<Vec<(u64, u64)>> {
+        self.window.owed_in(from, to, OWED_MAX)
     }
 
     /// Messages that could be delivered now: unread and ready again, not those deferred or in flight.
@@ -391,7 +427,8 @@ impl<H> Channel<H> {
         self.tally.in_flight
     }
 
-    /// Messages waiting for their time. Those far behind the cursor in an unread backlog are counted in `depth`.
+    /// Messages waiting for their time. Those far behind the cursor in an unread backlog are counted in `depth`; those
+    /// that are due but have not been looked up yet, since thousands are ready before them, are counted here.
     #[must_use]
     pub fn deferred_count(&self) -> u64 {
         self.tally.deferred + self.backlog.restored.deferred_count()
@@ -496,6 +533,9 @@ impl<H> Channel<H> {
             self.tally.deferred -= 1;
             self.make_ready(seq);
             return true;
+        }
+        if self.recall_later(seq, due) {
+            return false;
         }
         self.backlog.restored.wake(seq, due)
     }

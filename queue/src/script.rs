@@ -2,6 +2,7 @@
 //! `pub a | c1 sub | c1 rdy 1 | c1 gets a | +60s | c1 gets a 2`. Every step is followed by a dispatch of all channels.
 //! What a step means is in script/world.rs; the rules themselves are in script/rules.rs and its siblings.
 
+mod deferral;
 mod delivery;
 mod lifecycle;
 mod restart;

@@ -3,6 +3,7 @@
 
 use super::Channel;
 use crate::consumer::Consumer;
+use crate::position::Position;
 use crate::time::{Instant, Now, WallTime};
 use crate::window::{Slot, State};
 
@@ -44,12 +45,15 @@ pub enum Fetched {
     },
     /// Not in memory: load it and dispatch again.
     Missing,
-    /// Damaged and given up.
+    /// Nothing can be read here: damage, or a hole where nobody owed anything. What of it counts as lost is the
+    /// channel's to say.
     Lost {
         /// The offset of the next good record, or of the end.
         next: u64,
-        /// How many messages are lost.
+        /// How many messages there were.
         messages: u64,
+        /// The number of the next good record, if there is one: those that are gone have lower ones.
+        next_seq: Option<u64>,
     },
 }
 
@@ -68,12 +72,13 @@ pub enum Dispatched {
 }
 
 /// One dispatch under way.
-struct Pass {
-    budget: u32,
+pub(super) struct Pass {
+    pub(super) budget: u32,
     /// Messages each consumer gets in a turn.
     share: u64,
     /// The first record that was not in memory.
-    missing: Option<u64>,
+    pub(super) missing: Option<u64>,
+    pub(super) recall_is_blocked: bool,
     again_is_blocked: bool,
     unread_is_blocked: bool,
 }
@@ -89,13 +94,16 @@ struct Candidate {
     next: Option<u64>,
     /// The journal may have an entry for it, which must not outlive what it says.
     is_journaled: bool,
+    /// Never delivered, and its record says when it is due.
+    is_untouched: bool,
 }
 
 enum Step {
     Found(Candidate),
     /// Something was dealt with, but it is not a message to deliver.
     Passed,
-    Missing,
+    /// This record is not in memory.
+    Missing(u64),
 }
 
 impl<H> Channel<H> {
@@ -106,9 +114,11 @@ impl<H> Channel<H> {
             budget: BUDGET,
             share: 0,
             missing: None,
+            recall_is_blocked: false,
             again_is_blocked: false,
             unread_is_blocked: false,
         };
+        self.recall(&mut pass, now.wall, outlet);
         if self.has_ready_consumer() {
             self.consumers.start_turns();
             let consumers = self.consumers.ready_count().max(1) as u64;
@@ -117,6 +127,7 @@ impl<H> Channel<H> {
         }
         self.limit_depth(&pass);
         self.defer_unread(&mut pass, now.wall, outlet);
+        self.tidy();
         match pass.missing {
             _ if pass.budget == 0 => Dispatched::Budget,
             Some(offset) => Dispatched::Missing { offset },
@@ -176,6 +187,9 @@ impl<H> Channel<H> {
         outlet: &mut impl Outlet<H>,
     ) -> Option<Candidate> {
         while pass.budget > 0 {
+            if self.tally.again == 0 && self.recalls.is_waiting() {
+                self.recall(pass, now, outlet);
+            }
             let again = self.tally.again > 0 && !pass.again_is_blocked;
             let unread = self.backlog.has_unread() && !pass.unread_is_blocked;
             if !again && !unread {
@@ -190,21 +204,13 @@ impl<H> Channel<H> {
                     return Some(candidate);
                 }
                 Step::Passed => {}
-                Step::Missing if is_again => {
-                    pass.again_is_blocked = true;
-                    pass.missing = pass.missing.or(self.again_offset());
-                }
-                Step::Missing => {
-                    pass.unread_is_blocked = true;
-                    pass.missing = pass.missing.or(Some(self.backlog.cursor().offset));
+                Step::Missing(offset) => {
+                    *(if is_again { &mut pass.again_is_blocked } else { &mut pass.unread_is_blocked }) = true;
+                    pass.missing = pass.missing.or(Some(offset));
                 }
             }
         }
         None
-    }
-
-    fn again_offset(&self) -> Option<u64> {
-        Some(self.window.slot(*self.again.front()?)?.offset)
     }
 
     /// Look at the message that has been ready again for longest.
@@ -215,13 +221,14 @@ impl<H> Channel<H> {
             return Step::Passed;
         };
         match outlet.fetch(slot.offset) {
-            Fetched::Missing => Step::Missing,
+            Fetched::Missing => Step::Missing(slot.offset),
             Fetched::Message { seq: stored, .. } if stored == seq => Step::Found(Candidate {
                 seq,
                 offset: slot.offset,
                 attempts: slot.attempts,
                 next: None,
                 is_journaled: true,
+                is_untouched: false,
             }),
             Fetched::Message { .. } | Fetched::Lost { .. } => {
                 self.again.pop_front();
@@ -236,15 +243,25 @@ impl<H> Channel<H> {
 
     /// Look at the message at the cursor. The cursor passes it unless it is to be delivered.
     fn step_unread(&mut self, now: WallTime, outlet: &mut impl Outlet<H>) -> Step {
+        if let Some(place) = self.backlog.leap() {
+            return self.step_leap(place, outlet);
+        }
         let cursor = self.backlog.cursor();
+        if !self.backlog.has_unread() {
+            return Step::Passed;
+        }
         let (seq, next, due) = match outlet.fetch(cursor.offset) {
             Fetched::Message { seq, next, due } if next > cursor.offset && seq >= cursor.seq => {
                 (seq, next, due)
             }
             // A record that cannot be the next one is as good as damaged.
-            Fetched::Message { next, .. } if next > cursor.offset => return self.lose(next, 1),
-            Fetched::Lost { next, messages } if next > cursor.offset => return self.lose(next, messages),
-            Fetched::Message { .. } | Fetched::Lost { .. } | Fetched::Missing => return Step::Missing,
+            Fetched::Message { next, .. } if next > cursor.offset => return self.lose(next, 1, None),
+            Fetched::Lost { next, messages, next_seq } if next > cursor.offset => {
+                return self.lose(next, messages, next_seq);
+            }
+            Fetched::Message { .. } | Fetched::Lost { .. } | Fetched::Missing => {
+                return Step::Missing(cursor.offset);
+            }
         };
         // What a restart knew of damaged messages in front of this one is of no use any more.
         self.backlog.restored.forget_below(seq);
@@ -252,25 +269,54 @@ impl<H> Channel<H> {
             self.backlog.pass(seq, next);
             return Step::Passed;
         }
-        let known = self.backlog.restored.known(seq);
-        let attempts = match known {
-            Some(known) => known.attempts,
-            None => u16::from(seq < self.changes.delivered_below()),
-        };
-        let is_journaled = known.is_some();
-        let candidate = Candidate { seq, offset: cursor.offset, attempts, next: Some(next), is_journaled };
-        match known.map_or(due, |known| known.due).filter(|due| *due > now) {
-            None => Step::Found(candidate),
+        let (candidate, due) = self.candidate(seq, next, due);
+        match due.filter(|due| *due > now) {
+            None => {
+                self.backlog.restored.wake_untouched(seq);
+                self.follows_deferred = false;
+                Step::Found(candidate)
+            }
             Some(due) => {
-                self.defer_candidate(candidate, due);
+                self.defer_candidate(candidate, due, now);
+                self.follows_deferred = true;
                 Step::Passed
             }
         }
     }
 
-    fn lose(&mut self, next: u64, messages: u64) -> Step {
-        self.backlog.lose(next, messages);
-        self.tally.lost += messages;
+    /// The cursor may go to `place`, if what is there is what belongs there.
+    fn step_leap(&mut self, place: Position, outlet: &mut impl Outlet<H>) -> Step {
+        match outlet.fetch(place.offset) {
+            Fetched::Missing => return Step::Missing(place.offset),
+            Fetched::Message { seq, .. } if seq == place.seq => self.backlog.jump(place),
+            Fetched::Message { .. } | Fetched::Lost { .. } => self.backlog.restored.mistrust(place),
+        }
+        Step::Passed
+    }
+
+    /// The message at the cursor with what is known of it from before a restart, and when it is due.
+    #[inline]
+    fn candidate(&self, seq: u64, next: u64, due: Option<WallTime>) -> (Candidate, Option<WallTime>) {
+        let restored = &self.backlog.restored;
+        let known = restored.known(seq);
+        let was_untouched = known.is_none() && restored.is_untouched(seq);
+        let attempts = match known {
+            Some(known) => known.attempts,
+            None => u16::from(seq < self.changes.delivered_below() && !was_untouched),
+        };
+        let candidate = Candidate {
+            seq,
+            offset: self.backlog.cursor().offset,
+            attempts,
+            next: Some(next),
+            is_journaled: known.is_some() || was_untouched,
+            is_untouched: known.is_none() && attempts == 0,
+        };
+        (candidate, known.map_or(due, |known| known.due))
+    }
+
+    fn lose(&mut self, next: u64, messages: u64, next_seq: Option<u64>) -> Step {
+        self.tally.lost += self.backlog.lose(next, messages, next_seq);
         Step::Passed
     }
 
@@ -326,17 +372,27 @@ impl<H> Channel<H> {
     }
 
     /// The cursor came to a message whose time is in the future.
-    fn defer_candidate(&mut self, chosen: Candidate, due: WallTime) {
-        self.take_over(chosen, chosen.attempts, State::Ready);
-        self.defer(chosen.seq, due);
-        if !chosen.is_journaled {
-            // Without an entry a restart would take it for delivered, being below messages that were.
+    fn defer_candidate(&mut self, chosen: Candidate, due: WallTime, now: WallTime) {
+        // Without an entry a restart would take it for delivered, being below messages that were.
+        if chosen.is_untouched && !chosen.is_journaled {
+            self.changes.leave_untouched(chosen.seq);
+        } else if !chosen.is_journaled {
             self.changes.pend(chosen.seq);
         }
+        if let Some(next) = chosen.next
+            && chosen.is_untouched
+            && self.park(chosen.seq, chosen.offset, due, now)
+        {
+            self.backlog.pass(chosen.seq, next);
+            return;
+        }
+        self.take_over(chosen, chosen.attempts, State::Ready);
+        self.defer(chosen.seq, due);
     }
 
     /// Deferred messages at the cursor wait in the order of deferred ones, even if nobody could take a message now.
-    /// Looks only at what is in memory, and not beyond the first message that is due.
+    /// Looks not beyond the first message that is due, and only at what is in memory; but what follows a deferred
+    /// message, or was deferred before a restart, is asked for: most of it is deferred too, and is no depth.
     fn defer_unread(&mut self, pass: &mut Pass, now: WallTime, outlet: &mut impl Outlet<H>) {
         while pass.budget > 0
             && !pass.unread_is_blocked
@@ -347,7 +403,12 @@ impl<H> Channel<H> {
             match self.step_unread(now, outlet) {
                 Step::Passed => {}
                 Step::Found(candidate) => self.peeked = Some(candidate.offset),
-                Step::Missing => return,
+                Step::Missing(offset) => {
+                    if self.follows_deferred || self.backlog.restored.has_untouched() {
+                        pass.missing = pass.missing.or(Some(offset));
+                    }
+                    return;
+                }
             }
         }
     }

@@ -37,7 +37,8 @@ pub struct Left {
 pub struct Expired {
     /// Messages in flight for too long; they are ready again.
     pub timed_out: u64,
-    /// Deferred messages whose time has come.
+    /// Deferred messages whose time has come. Those far away until now, whose records must be read first, are not
+    /// counted: the next dispatch finds out how many they are.
     pub due: u64,
 }
 

@@ -1,5 +1,7 @@
 //! Limits of a single call, and what scripts are too small to show.
 
+mod scale;
+
 use std::time::Duration;
 
 use super::dispatch::{Dispatched, Fetched, Outlet, Room};
@@ -97,8 +99,10 @@ fn a_consumer_is_subscribed_once() {
 
 #[test]
 fn attempts_stop_counting_at_their_largest_number() {
-    let saved =
-        Saved { pending: vec![Pending { seq: 0, attempts: u16::MAX, due: None }], ..Saved::default() };
+    let saved = Saved {
+        pending: vec![Pending { seq: 0, offset: 0, attempts: u16::MAX, due: None }],
+        ..Saved::default()
+    };
     let mut channel = Channel::restore(RULES, saved, at(1));
     channel
         .subscribe(ONLY, (), Subscription { msg_timeout: Duration::from_secs(60), sample_rate: 0 })

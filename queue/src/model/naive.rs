@@ -26,6 +26,8 @@ pub(super) struct Naive {
     again: VecDeque<BTreeSet<u64>>,
     prefers_again: bool,
     start: usize,
+    /// Read and found damaged, although the cursor had passed them.
+    suspects: BTreeSet<usize>,
 }
 
 pub(super) struct Entry {
@@ -34,9 +36,13 @@ pub(super) struct Entry {
     due: Option<WallTime>,
     record_due: Option<WallTime>,
     attempts: u16,
+    /// Attempts when it was last requeued, timed out or left behind.
+    attempts_noted: u16,
     state: Place,
     /// Its due time is known before the cursor comes to it.
     is_known: bool,
+    /// It is known to be deferred before the cursor comes to it, but not until when.
+    is_untouched: bool,
     is_damaged: bool,
     /// It was finished, or thrown away on purpose.
     is_excused: bool,
@@ -63,7 +69,9 @@ pub(super) struct Journal {
     floor: (u64, u64),
     finished: BTreeSet<u64>,
     delivered: u64,
+    untouched: BTreeSet<u64>,
     pending: BTreeMap<u64, Pending>,
+    cursor: Position,
 }
 
 impl Journal {
@@ -73,10 +81,15 @@ impl Journal {
         assert!(progress.finished.windows(2).all(|pair| pair[0].end < pair[1].start), "coalesced");
         self.floor = progress.floor;
         self.delivered = progress.delivered;
+        self.cursor = progress.cursor;
+        self.untouched.extend(progress.untouched.into_iter().flatten());
         self.finished.extend(progress.finished.into_iter().flatten());
         self.pending.extend(progress.pending.into_iter().map(|entry| (entry.seq, entry)));
         self.finished.retain(|seq| *seq >= progress.floor.0);
         self.pending.retain(|seq, _| *seq >= progress.floor.0 && !self.finished.contains(seq));
+        let (finished, pending) = (&self.finished, &self.pending);
+        self.untouched
+            .retain(|seq| *seq >= progress.floor.0 && !finished.contains(seq) && !pending.contains_key(seq));
     }
 }
 
@@ -87,8 +100,10 @@ impl Naive {
             due,
             record_due: due,
             attempts: 0,
+            attempts_noted: 0,
             state: Place::Unread,
             is_known: false,
+            is_untouched: false,
             is_damaged: false,
             is_excused: false,
         };
@@ -115,6 +130,7 @@ impl Naive {
             self.entries.iter().filter(|entry| entry.owner() == Some(id)).map(|e| e.seq).collect();
         for seq in held.iter().rev() {
             self.entry(*seq).state = Place::Again;
+            self.note_attempts(*seq);
             self.again.push_front(BTreeSet::from([*seq]));
         }
         held.len() as u64
@@ -136,15 +152,30 @@ impl Naive {
         if !entry.is_damaged {
             return Fetched::Message { seq: entry.seq, next, due: entry.record_due };
         }
-        let seq = entry.seq;
         self.pass_undeliverable_below(at, now);
-        (self.entries[at].state, self.entries[at].is_excused) = (Place::Done, true);
-        if at >= self.cursor {
-            self.cursor = at + 1;
+        match self.entries[at].state {
+            Place::Unread if at >= self.cursor => {
+                (self.entries[at].state, self.entries[at].is_excused) = (Place::Done, true);
+                self.cursor = at + 1;
+                self.lost += 1;
+            }
+            Place::Done => {}
+            _ => drop(self.suspects.insert(at)),
         }
-        self.leave_again(seq);
-        self.lost += 1;
-        Fetched::Lost { next, messages: 1 }
+        Fetched::Lost { next, messages: 1, next_seq: self.entries.get(at + 1).map(|entry| entry.seq) }
+    }
+
+    /// A damaged record that was read is given up if it was looked for, not if it was only passed on the way.
+    pub(super) fn give_up_damaged(&mut self, is_owed: impl Fn(u64) -> bool) {
+        for at in std::mem::take(&mut self.suspects) {
+            let seq = self.entries[at].seq;
+            if self.entries[at].state == Place::Done || is_owed(seq) {
+                continue;
+            }
+            (self.entries[at].state, self.entries[at].is_excused) = (Place::Done, true);
+            self.leave_again(seq);
+            self.lost += 1;
+        }
     }
 
     pub(super) fn deliver(&mut self, to: u64, at: usize, seq: u64, attempts: u16, now: Now, is_warm: bool) {
@@ -153,14 +184,14 @@ impl Naive {
         let is_again = self.entries[at].state == Place::Again;
         if is_again {
             assert!(
-                self.again.front().unwrap().contains(&seq),
+                self.first_again().unwrap().contains(&seq),
                 "{seq} is not the first of those ready again"
             );
         } else {
             assert!(at == self.cursor && at < self.visible, "{seq} is not the next unread message");
             assert!(self.entries[at].is_deliverable(now));
         }
-        if is_warm && self.again.iter().any(|group| !group.is_empty()) && self.next_unread(now).is_some() {
+        if is_warm && self.first_again().is_some() && self.next_unread(now).is_some() {
             assert_eq!(is_again, self.prefers_again, "new and ready ones alternate");
         }
         self.prefers_again = !is_again;
@@ -183,6 +214,7 @@ impl Naive {
 
     pub(super) fn requeue(&mut self, seq: u64, delay: Duration, now: Now) {
         self.requeued += 1;
+        self.note_attempts(seq);
         if delay.is_zero() {
             self.entry(seq).state = Place::Again;
             self.again.push_back(BTreeSet::from([seq]));
@@ -213,6 +245,9 @@ impl Naive {
                 _ => continue,
             }
         }
+        for seq in &late {
+            self.note_attempts(*seq);
+        }
         for seq in late.iter().chain(&due) {
             self.entry(*seq).state = Place::Again;
         }
@@ -239,7 +274,9 @@ impl Naive {
     }
 
     pub(super) fn is_untouched(&self, from: usize, to: usize) -> bool {
-        let is_plain = |entry: &Entry| entry.state == Place::Unread && entry.attempts == 0 && !entry.is_known;
+        let is_plain = |entry: &Entry| {
+            entry.state == Place::Unread && entry.attempts == 0 && !entry.is_known && !entry.is_untouched
+        };
         to <= self.visible && self.entries[from..to].iter().all(is_plain)
     }
 
@@ -272,8 +309,12 @@ impl Naive {
                 continue;
             }
             let known = self.journal.pending.get(&entry.seq);
-            entry.attempts =
-                known.map_or(u16::from(entry.seq < self.journal.delivered), |known| known.attempts);
+            entry.is_untouched = self.journal.untouched.contains(&entry.seq);
+            let was_delivered = entry.seq < self.journal.delivered && !entry.is_untouched;
+            let attempts = known.map_or(u16::from(was_delivered), |known| known.attempts);
+            assert!(attempts >= entry.attempts_noted, "{attempts} attempts, {} noted", entry.attempts_noted);
+            assert!(attempts + 1 >= entry.attempts, "{attempts} attempts left of {}", entry.attempts);
+            (entry.attempts, entry.attempts_noted) = (attempts, attempts);
             entry.due = known.map_or(entry.record_due, |known| known.due);
             (entry.state, entry.is_known) = (Place::Unread, known.is_some());
         }
@@ -288,9 +329,18 @@ impl Naive {
             floor,
             finished: self.journal.finished.iter().map(|seq| *seq..*seq + 1).collect(),
             delivered: self.journal.delivered,
+            untouched: self.journal.untouched.iter().map(|seq| *seq..*seq + 1).collect(),
+            landmarks: self.landmarks(),
             pending: self.journal.pending.values().copied().collect(),
             is_paused: self.is_paused,
         }
+    }
+
+    /// The segments of the log: a new one wherever numbers jump. Sometimes places that are none.
+    fn landmarks(&self) -> Vec<Position> {
+        let begins = |at: &usize| *at == 0 || self.entries[*at].seq != self.entries[*at - 1].seq + 1;
+        let begins = (0..self.entries.len()).filter(begins).map(|at| self.position(at));
+        begins.chain([self.journal.cursor, self.tail()]).collect()
     }
 
     /// Attempts of what is owed.
@@ -315,6 +365,10 @@ impl Naive {
         while self.cursor < end.min(self.visible) {
             let entry = &mut self.entries[self.cursor];
             if entry.is_deliverable(now) {
+                if std::mem::take(&mut entry.is_untouched) {
+                    // It has been looked at, and is found to be due.
+                    (entry.is_known, entry.due) = (true, None);
+                }
                 return;
             }
             if entry.state == Place::Unread {
@@ -364,6 +418,28 @@ impl Naive {
         first.unwrap_or(self.cursor) as u64 * RECORD
     }
 
+    /// How many messages the log dropped in front.
+    pub(super) fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Every owed record is in a stretch, and each stretch begins and ends with one.
+    pub(super) fn expect_owed(&self, from: u64, to: u64, stretches: &[(u64, u64)]) {
+        let is_owed = |at: &usize| !matches!(self.entries[*at].state, Place::Done | Place::Unread);
+        let owed: BTreeSet<u64> = (0..self.cursor).filter(is_owed).map(|at| at as u64 * RECORD).collect();
+        for offset in owed.range(from..to) {
+            let is_in = stretches.iter().any(|(first, last)| (first..=last).contains(&offset));
+            assert!(is_in, "{offset} is owed, but not in {stretches:?}");
+        }
+        let limits = [from, to.saturating_sub(1), self.start as u64 * RECORD];
+        let is_end = |end: &u64| owed.contains(end) || limits.contains(end);
+        assert!(
+            stretches.iter().all(|(first, last)| is_end(first) && is_end(last)),
+            "{stretches:?} of {owed:?}"
+        );
+        assert!(stretches.is_sorted());
+    }
+
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let deadline = |entry: &Entry| match entry.state {
             Place::InFlight { deadline, .. } => Some(deadline),
@@ -410,6 +486,17 @@ impl Naive {
             .find(|at| self.entries[*at].is_deliverable(now) && !self.entries[*at].is_damaged)
     }
 
+    fn note_attempts(&mut self, seq: u64) {
+        let entry = self.entry(seq);
+        entry.attempts_noted = entry.attempts;
+    }
+
+    /// The first group of those ready again, apart from what was found damaged.
+    fn first_again(&self) -> Option<&BTreeSet<u64>> {
+        let suspects: BTreeSet<u64> = self.suspects.iter().map(|at| self.entries[*at].seq).collect();
+        self.again.iter().find(|group| !group.is_subset(&suspects))
+    }
+
     fn leave_again(&mut self, seq: u64) {
         for group in &mut self.again {
             group.remove(&seq);
@@ -439,7 +526,7 @@ impl Entry {
     }
 
     fn is_known_deferred(&self) -> bool {
-        self.is_known && self.due.is_some()
+        self.is_untouched || self.is_known && self.due.is_some()
     }
 
     fn is_known_due_by(&self, now: WallTime) -> bool {

@@ -65,12 +65,17 @@ fn progress_tells_what_changed_and_only_once() {
     assert_eq!(progress.floor, (0, 0));
     assert_eq!(format!("{:?}", progress.finished), "[1..3]");
     assert_eq!(progress.delivered, 5);
-    assert_eq!(progress.pending, [crate::Pending { seq: 4, attempts: 1, due: Some(due) }]);
+    assert_eq!(progress.pending, [crate::Pending { seq: 4, offset: 400, attempts: 1, due: Some(due) }]);
     assert!(progress.is_urgent);
     assert!(!channel.has_progress());
     assert_eq!(
         channel.progress(),
-        crate::Progress { floor: (0, 0), delivered: 5, ..crate::Progress::default() }
+        crate::Progress {
+            floor: (0, 0),
+            delivered: 5,
+            cursor: progress.cursor,
+            ..crate::Progress::default()
+        }
     );
 }
 

@@ -32,6 +32,7 @@ pub(super) struct Log {
     /// Consumers whose sockets are blocked, and buffers that hold so many messages more.
     pub(super) blocked: BTreeSet<String>,
     pub(super) room: BTreeMap<String, u64>,
+    pub(super) fetches: u64,
     fetched: Option<u64>,
 }
 
@@ -194,7 +195,8 @@ impl World {
         self.consumers.clear();
         self.log.inboxes.clear();
         for (name, channel) in &mut self.channels {
-            let saved = self.journal.get(name).cloned().unwrap_or_default();
+            let mut saved = self.journal.get(name).cloned().unwrap_or_default();
+            saved.landmarks.extend(self.log.landmarks());
             let is_ephemeral = name.ends_with("#ephemeral");
             *channel = Channel::restore(ChannelRules { is_ephemeral, ..self.rules }, saved, visible);
         }
@@ -235,6 +237,22 @@ impl Log {
             .ok_or_else(|| format!("nobody published {name}"))
     }
 
+    /// Damage reaches to the next whole record, and a hole is not told from it.
+    fn hole_at(&self, offset: u64) -> Fetched {
+        let at = (offset / RECORD) as usize;
+        let messages = self.records[at..].iter().take_while(|record| record.is_damaged).count();
+        let next_seq = self.records.get(at + messages).map(|record| record.seq);
+        Fetched::Lost { next: offset + messages as u64 * RECORD, messages: messages as u64, next_seq }
+    }
+
+    /// What a shell knows of its segments: here, where numbers jump and where the log ends.
+    fn landmarks(&self) -> Vec<Position> {
+        let jumps = (0..self.records.len())
+            .filter(|at| *at == 0 || self.records[*at].seq != self.records[*at - 1].seq + 1)
+            .map(|at| self.position_from(self.records[at].seq));
+        jumps.chain([self.tail()]).collect()
+    }
+
     /// The message at or behind a number, as a log finds the ordinal of a floor.
     fn position_from(&self, seq: u64) -> Position {
         let ordinal = self.records.partition_point(|record| record.seq < seq) as u64;
@@ -245,10 +263,11 @@ impl Log {
 impl Outlet<String> for Log {
     fn fetch(&mut self, offset: u64) -> Fetched {
         self.fetched = Some(offset);
+        self.fetches += 1;
         let record = &self.records[(offset / RECORD) as usize];
         match record {
             _ if record.is_cold => Fetched::Missing,
-            _ if record.is_damaged => Fetched::Lost { next: offset + RECORD, messages: 1 },
+            _ if record.is_damaged => self.hole_at(offset),
             _ => Fetched::Message { seq: record.seq, next: offset + RECORD, due: record.due },
         }
     }
@@ -276,6 +295,8 @@ fn merge(saved: &mut Saved, progress: Progress, log: &Log) {
     saved.floor = log.position_from(progress.floor.0);
     assert_eq!(saved.floor.offset, progress.floor.1, "a floor's number and offset agree");
     saved.finished.extend(progress.finished);
+    saved.untouched.extend(progress.untouched);
+    saved.landmarks = vec![progress.cursor];
     saved.delivered = progress.delivered;
     let mut pending: BTreeMap<u64, Pending> = saved.pending.iter().map(|entry| (entry.seq, *entry)).collect();
     pending.extend(progress.pending.iter().map(|entry| (entry.seq, *entry)));
