@@ -175,7 +175,8 @@ impl Broker {
         let is_deleted = self.remove(name);
         if is_deleted && !name.is_ephemeral() {
             // Were the folder left under its name, the next publish would bring the old messages back.
-            self.dir.delete(name.as_str()).inspect_err(|error| self.context.fail_stop(error))?;
+            crate::blocking::wait(|| self.dir.delete(name.as_str()))
+                .inspect_err(|error| self.context.fail_stop(error))?;
         }
         Ok(is_deleted)
     }
@@ -210,7 +211,7 @@ impl Broker {
     /// run may not have synced is synced.
     pub(crate) fn redeliver(&self) {
         for topic in self.topics() {
-            topic.note_written();
+            topic.sync_as_promised();
             for channel in topic.channels().iter() {
                 channel.expire();
             }
@@ -263,6 +264,10 @@ impl Broker {
             OpenError::Storage(error)
         })?;
         topic.create_channels(&channels)?;
+        if !name.is_ephemeral() {
+            let made = topic.make_durable().and_then(|()| self.dir.sync_names());
+            made.inspect_err(|error| self.context.refused(error)).map_err(OpenError::Storage)?;
+        }
         tracing::info!(topic = %name, channels = channels.len(), "new topic");
         self.add(Arc::clone(&topic));
         self.changed();

@@ -11,9 +11,10 @@ use queue::{
     ConsumerId, Deadlines, Dispatched, Fetched, InFlightError, Left, Now, Outlet, Position, Progress, Room,
     Subscription,
 };
-use storage::{Chunk, Read};
+use storage::{Bug, Chunk, Read, is_planted};
 
 use crate::context::Context;
+use crate::durability::Durability;
 use crate::outbox::Outbox;
 use crate::record;
 use crate::topic::Topic;
@@ -41,6 +42,8 @@ pub(crate) struct Channel {
     pub topic: Weak<Topic>,
     state: Mutex<ChannelState>,
     is_deleted: AtomicBool,
+    /// At `fsync`: what was requeued or timed out goes out again when the journal that says so is synced.
+    is_held: AtomicBool,
     /// The earliest alarm that is set, in ns of the monotonic clock.
     armed: AtomicU64,
 }
@@ -76,6 +79,7 @@ impl Channel {
             topic,
             state: Mutex::new(ChannelState { queue, loaded: Loaded::default() }),
             is_deleted: AtomicBool::new(false),
+            is_held: AtomicBool::new(false),
             armed: AtomicU64::new(u64::MAX),
         })
     }
@@ -204,12 +208,38 @@ impl Channel {
     /// What the journal does not know yet; none when nothing happened.
     pub(crate) fn progress(&self) -> Option<Progress> {
         let mut state = self.lock();
-        state.queue.has_progress().then(|| state.queue.progress())
+        let progress = state.queue.has_progress().then(|| state.queue.progress())?;
+        let is_fsync = || self.topic.upgrade().is_some_and(|topic| topic.durability() == Durability::Fsync);
+        if progress.is_urgent && is_fsync() {
+            self.is_held.store(true, Ordering::Release);
+        }
+        Some(progress)
+    }
+
+    /// Does it wait for a sync of the journal?
+    pub(crate) fn is_held(&self) -> bool {
+        self.is_held.load(Ordering::Acquire)
+    }
+
+    /// The journal is synced.
+    pub(crate) fn release(&self) {
+        self.is_held.store(false, Ordering::Release);
     }
 
     /// Where the log may begin, for all this channel cares.
     pub(crate) fn floor_offset(&self) -> u64 {
         self.lock().queue.floor().1
+    }
+
+    /// What it has read of the log and keeps at hand, in bytes.
+    pub(crate) fn loaded_bytes(&self) -> usize {
+        let state = self.lock();
+        [&state.loaded.ahead, &state.loaded.behind].into_iter().flatten().map(Chunk::bytes).sum()
+    }
+
+    /// Let go of what can be read again.
+    pub(crate) fn unload(&self) {
+        self.lock().loaded.clear();
     }
 
     /// Refuse new consumers and close the connections of the present ones.
@@ -253,6 +283,9 @@ impl Channel {
             drop(state);
             topic.save_progress();
             state = self.lock();
+        }
+        if self.is_held() {
+            return Dispatched::Idle;
         }
         let ChannelState { queue, loaded } = &mut *state;
         let result = queue.dispatch(now, &mut Delivery { topic, loaded, fetched: u64::MAX });
@@ -372,12 +405,20 @@ impl Outlet<Arc<Outbox>> for Delivery<'_> {
 fn look(chunk: &Chunk, offset: u64) -> Option<Fetched> {
     match chunk.record_at(offset) {
         Read::Record(found) => Some(match record::read(found.payload) {
-            Some(stored) => Fetched::Message { seq: found.seq, next: found.next, due: stored.due },
-            None => Fetched::Lost { next: found.next, messages: 1 },
+            Some(stored) => Fetched::Message {
+                seq: found.seq,
+                next: found.next,
+                due: stored.due.filter(|_| !is_planted(Bug::LoseDeferral)),
+            },
+            None => {
+                Fetched::Lost { next: found.next, messages: 1, next_seq: Some(found.seq.saturating_add(1)) }
+            }
         }),
         Read::Outside => None,
-        Read::Damaged { next } => {
-            Some(Fetched::Lost { next: next.unwrap_or(chunk.end()), messages: chunk.lost().max(1) })
-        }
+        Read::Damaged { next, next_seq } => Some(Fetched::Lost {
+            next: next.unwrap_or(chunk.end()),
+            messages: chunk.lost().max(1),
+            next_seq: (next_seq > 0).then_some(next_seq),
+        }),
     }
 }

@@ -27,6 +27,11 @@ impl Clients {
         self.lock().values().filter(|outbox| outbox.client.has_published()).cloned().collect()
     }
 
+    /// What waits to be sent to all of them, in bytes.
+    pub(crate) fn unsent_bytes(&self) -> usize {
+        self.lock().values().map(|outbox| outbox.unsent_bytes()).sum()
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Outbox>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

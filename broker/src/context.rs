@@ -1,15 +1,20 @@
 //! What every topic and channel of one broker shares: the clock, the limits, the way to the timers and to
 //! the journal writer, and the health that `/ping` shows.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use daemon::shutdown::Shutdown;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::channel::Channel;
 use crate::clock::Clock;
+use crate::durability::Durability;
+use crate::memory::Memory;
 use crate::record::Node;
+use crate::space::Space;
 use crate::timers::Timers;
 use crate::topic::Topic;
 
@@ -26,6 +31,8 @@ pub(crate) struct Rules {
     pub ephemeral_depth_max: u64,
     /// Messages a depth counts as held in memory before `backend_depth` rises.
     pub mem_queue_size: u64,
+    /// The level of topics that have none of their own.
+    pub durability: Durability,
 }
 
 /// Shared by all topics and channels.
@@ -43,8 +50,16 @@ pub(crate) struct Context {
     pub timers: Timers,
     /// Where `/ping` looks.
     pub health: Health,
+    /// Room on the disk.
+    pub space: Space,
+    /// Room in memory.
+    pub memory: Memory,
     /// Ends the process when the disk can no longer be trusted.
     pub shutdown: Shutdown,
+    /// The disk failed: nothing more is promised.
+    pub has_failed: AtomicBool,
+    /// Where syncs are waited for; without it, whoever asks for one waits itself.
+    pub control: Option<Handle>,
     /// Topics with writes that are not synced yet.
     pub(crate) unsynced: UnboundedSender<Arc<Topic>>,
     /// Channels with more to deliver than one turn may take.
@@ -55,25 +70,57 @@ pub(crate) struct Context {
 
 /// The last error of the disk, until a write succeeds again.
 #[derive(Debug, Default)]
-pub(crate) struct Health(Mutex<Option<String>>);
+pub(crate) struct Health(Mutex<Option<Illness>>);
+
+#[derive(Debug)]
+struct Illness {
+    why: String,
+    /// Space is what is missing: it is over when there is some again.
+    is_full: bool,
+}
 
 impl Health {
     /// A write failed for this reason.
     pub(crate) fn failed(&self, why: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+        *self.lock() = Some(Illness { why, is_full: false });
     }
 
-    /// A write succeeded.
-    pub(crate) fn recovered(&self) {
-        let mut error = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if error.is_some() {
-            *error = None;
+    /// There is no space, or too little of it.
+    pub(crate) fn filled(&self, why: String) {
+        let mut illness = self.lock();
+        if illness.as_ref().is_none_or(|illness| illness.is_full) {
+            if illness.is_none() {
+                tracing::error!("{why}");
+            }
+            *illness = Some(Illness { why, is_full: true });
         }
+    }
+
+    /// There is space.
+    pub(crate) fn emptied(&self) {
+        let mut illness = self.lock();
+        if illness.take_if(|illness| illness.is_full).is_some() {
+            tracing::info!("there is space on the disk again: publishing resumes");
+        }
+    }
+
+    /// A publish was written.
+    pub(crate) fn recovered(&self) {
+        self.lock().take();
+    }
+
+    /// A journal was written. Too little space is not over by that: it may use what publishes must leave.
+    pub(crate) fn journaled(&self) {
+        self.lock().take_if(|illness| !illness.is_full);
     }
 
     /// Why the broker is not healthy, if it is not.
     pub(crate) fn error(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().as_ref().map(|illness| illness.why.clone())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Illness>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// nsqd: `OK`, or `NOK - ` and the error.
@@ -87,7 +134,8 @@ impl Context {
     /// Anything else is not to be trusted.
     pub(crate) fn refused(&self, error: &storage::StorageError) {
         if error.is_passing() {
-            self.health.failed(error.to_string());
+            let why = error.to_string();
+            if error.is_full() { self.health.filled(why) } else { self.health.failed(why) }
         } else {
             self.fail_stop(error);
         }
@@ -96,7 +144,13 @@ impl Context {
     /// The disk failed in a way that makes what follows unsafe: refuse, say so, and end the process. A
     /// restart reads what the disk really holds.
     pub(crate) fn fail_stop(&self, error: &storage::StorageError) {
+        self.has_failed.store(true, Ordering::Release);
         self.health.failed(error.to_string());
         self.shutdown.fail(format!("{error}; nsqd stops, a restart recovers what is on disk"));
+    }
+
+    /// Did the disk fail, so that nothing written from now on can be relied on?
+    pub(crate) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Acquire)
     }
 }

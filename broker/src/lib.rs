@@ -3,24 +3,30 @@
 //! crate `queue`, the files in crate `storage`; this crate is the only one that knows both.
 
 mod backlog;
+mod blocking;
 mod broker;
 mod channel;
 mod client;
 mod clients;
 mod clock;
 mod context;
+mod durability;
 mod http;
 mod journals;
 mod listener;
 mod lookup;
+mod memory;
 mod options;
 mod outbox;
 mod receipt;
+mod reclaim;
 mod record;
 mod serve;
 mod session;
 mod shard;
+mod space;
 mod stats;
+mod stock;
 mod sync;
 mod timers;
 mod topic;

@@ -7,6 +7,8 @@ use daemon::options::{Kind, Opt, Values};
 use protocol::IdentifyLimits;
 use protocol::Limits;
 
+use crate::durability::Durability;
+
 /// The table.
 pub(crate) const TABLE: &[Opt] = &[
     opt("data-path", Kind::Text, "", "folder for messages; empty means the current one", STORAGE),
@@ -22,6 +24,34 @@ pub(crate) const TABLE: &[Opt] = &[
         Kind::Int,
         "104857600",
         "bytes in one log file before the next begins",
+        STORAGE,
+    ),
+    opt(
+        "durability",
+        Kind::Text,
+        "buffered",
+        "what OK to a publish means unless its topic says otherwise: memory (accepted), buffered (survives a kill), fsync (survives a power cut)",
+        STORAGE,
+    ),
+    opt(
+        "identity",
+        Kind::Text,
+        "",
+        "whose data the folder must hold, for example namespace/cluster/broker; empty means anybody's",
+        STORAGE,
+    ),
+    opt(
+        "min-free",
+        Kind::Text,
+        "",
+        "bytes of the disk publishes leave free, for example 256MiB; empty means a twentieth of it, 256MiB at most",
+        STORAGE,
+    ),
+    opt(
+        "memory-limit",
+        Kind::Text,
+        "",
+        "memory for messages on their way, for example 512MiB; empty means half of what the cgroup allows",
         STORAGE,
     ),
     opt("tcp-address", Kind::Text, "0.0.0.0:4150", "<addr>:<port> to listen on for clients", NETWORK),
@@ -139,6 +169,10 @@ pub(crate) struct Options {
     pub data_path: String,
     pub mem_queue_size: u64,
     pub max_bytes_per_file: u64,
+    pub durability: Durability,
+    pub identity: Option<String>,
+    pub min_free: Option<u64>,
+    pub memory_limit: usize,
     pub tcp_address: String,
     pub http_address: String,
     pub broadcast_address: String,
@@ -187,6 +221,10 @@ impl Options {
             data_path: or_default(values.text("data-path"), "."),
             mem_queue_size: number(values, "mem-queue-size", 0, i64::MAX)?,
             max_bytes_per_file: number(values, "max-bytes-per-file", 4096, i64::MAX)?,
+            durability: durability(values)?,
+            identity: Some(values.text("identity").to_owned()).filter(|name| !name.is_empty()),
+            min_free: size(values, "min-free")?,
+            memory_limit: memory_limit(values)?,
             tcp_address: values.text("tcp-address").to_owned(),
             http_address: values.text("http-address").to_owned(),
             broadcast_address: or_default(values.text("broadcast-address"), &hostname),
@@ -270,8 +308,33 @@ fn at_least_ms(values: &Values, name: &str) -> Result<Duration, String> {
     is_enough.then_some(value).ok_or_else(|| format!("--{name} is too short: at least 1ms"))
 }
 
+/// An empty value is the default, which depends on the machine.
+fn size(values: &Values, name: &str) -> Result<Option<u64>, String> {
+    match values.text(name) {
+        "" => Ok(None),
+        text => daemon::size::parse(text).map(Some).map_err(|why| format!("--{name}: {why}")),
+    }
+}
+
+fn memory_limit(values: &Values) -> Result<usize, String> {
+    let limit = size(values, "memory-limit")?.unwrap_or_else(crate::memory::default_limit);
+    if limit < MEMORY_LIMIT_MIN {
+        return Err(format!("--memory-limit is too small: at least {}MiB", MEMORY_LIMIT_MIN >> 20));
+    }
+    Ok(usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// With less not even the caches of a few topics would fit.
+const MEMORY_LIMIT_MIN: u64 = 16 << 20;
+
+fn durability(values: &Values) -> Result<Durability, String> {
+    let name = values.text("durability");
+    Durability::from_name(name)
+        .ok_or_else(|| format!("--durability={name} is unknown: memory, buffered or fsync"))
+}
+
 /// nsqd: unless it is given, the node id is a hash of the hostname.
-fn node_id(values: &Values, hostname: &str) -> Result<u64, String> {
+pub(crate) fn node_id(values: &Values, hostname: &str) -> Result<u64, String> {
     if values.is_set("node-id") {
         return number(values, "node-id", 0, NODE_ID_MAX);
     }
@@ -304,6 +367,8 @@ mod tests {
     fn a_value_out_of_range_is_refused_with_the_name_of_its_flag() {
         for (arg, expected) in [
             ("--mem-queue-size=-1", "--mem-queue-size=-1 is too small: at least 0"),
+            ("--durability=disk", "--durability=disk is unknown: memory, buffered or fsync"),
+            ("--memory-limit=1M", "--memory-limit is too small: at least 16MiB"),
             ("--node-id=1024", "--node-id=1024 is out of range: 0 to 1023"),
             ("--max-deflate-level=0", "--max-deflate-level=0 is out of range: 1 to 9"),
             ("--msg-timeout=0s", "--msg-timeout is too short: at least 1ms"),

@@ -2,7 +2,7 @@
 //! only the connection's own shard takes them out and sends them.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use queue::ConsumerId;
@@ -22,6 +22,8 @@ pub(crate) struct Outbox {
     /// Who is at the other end, as far as it told us.
     pub client: Client,
     waiting: Mutex<Waiting>,
+    /// Taken out and not yet accepted by the socket.
+    on_the_way: AtomicUsize,
     is_enlisted: AtomicBool,
     is_closed: AtomicBool,
     shard: Arc<ShardSignal>,
@@ -44,6 +46,7 @@ impl Outbox {
             id,
             client: Client::new(peer, since),
             waiting: Mutex::default(),
+            on_the_way: AtomicUsize::new(0),
             is_enlisted: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             shard,
@@ -94,6 +97,16 @@ impl Outbox {
     /// Bytes of replies that wait to be sent.
     pub(crate) fn reply_bytes(&self) -> usize {
         self.lock().reply_bytes
+    }
+
+    /// What waits to be sent and what the socket has not taken yet, in bytes of memory.
+    pub(crate) fn unsent_bytes(&self) -> usize {
+        self.lock().bytes.capacity() + self.on_the_way.load(Ordering::Relaxed)
+    }
+
+    /// So much was taken out and is still to be accepted by the socket.
+    pub(crate) fn set_on_the_way(&self, bytes: usize) {
+        self.on_the_way.store(bytes, Ordering::Relaxed);
     }
 
     /// Have the shard close the connection.

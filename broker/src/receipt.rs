@@ -1,7 +1,11 @@
-//! The promise given for an appended message: kept when its batch is with the kernel, broken when the
-//! write failed. One allocation per batch, not per message.
+//! The promise given for an appended message: kept when its batch is with the kernel, or synced if its topic says
+//! so; broken when that failed. One allocation per batch, not per message.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::outbox::Outbox;
 
 /// Why an append did not become part of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,11 +27,21 @@ impl std::fmt::Display for PublishError {
 
 /// All that was appended to a topic between two commits: it is kept or lost together.
 #[derive(Debug, Default)]
-pub(crate) struct Batch(OnceLock<Result<(), PublishError>>);
+pub(crate) struct Batch {
+    outcome: OnceLock<Result<(), PublishError>>,
+    /// Who is told when the outcome is there. Empty for what is settled within the tick that appended it.
+    waiters: Mutex<Vec<Waiter>>,
+}
 
 /// A publisher's share in a batch.
 #[derive(Debug, Clone)]
 pub(crate) struct Receipt(Arc<Batch>);
+
+#[derive(Debug)]
+enum Waiter {
+    Session(Arc<Outbox>),
+    Task(oneshot::Sender<()>),
+}
 
 impl Batch {
     /// A share for one publisher.
@@ -37,7 +51,25 @@ impl Batch {
 
     /// The commit is over; only the first outcome counts.
     pub(crate) fn settle(&self, outcome: Result<(), PublishError>) {
-        let _already_settled = self.0.set(outcome);
+        let _already_settled = self.outcome.set(outcome);
+        let waiters = std::mem::take(&mut *self.waiters.lock().unwrap_or_else(PoisonError::into_inner));
+        for waiter in waiters {
+            match waiter {
+                Waiter::Session(outbox) => outbox.enlist(),
+                Waiter::Task(task) => drop(task.send(())),
+            }
+        }
+    }
+
+    /// Tell `waiter` when the outcome is there. False: it is there already.
+    fn wait(&self, waiter: Waiter) -> bool {
+        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        // Settling sets the outcome before it takes this lock: either it is seen here, or the waiter is seen there.
+        if self.outcome.get().is_some() {
+            return false;
+        }
+        waiters.push(waiter);
+        true
     }
 }
 
@@ -51,7 +83,23 @@ impl Receipt {
 
     /// How the commit ended, if it has.
     pub(crate) fn outcome(&self) -> Option<&Result<(), PublishError>> {
-        self.0.0.get()
+        self.0.outcome.get()
+    }
+
+    /// Have the session of `outbox` flushed when the outcome is there.
+    pub(crate) fn wake(&self, outbox: &Arc<Outbox>) {
+        if !self.0.wait(Waiter::Session(Arc::clone(outbox))) {
+            outbox.enlist();
+        }
+    }
+
+    /// How the commit ends.
+    pub(crate) async fn settled(&self) -> Result<(), PublishError> {
+        let (sender, receiver) = oneshot::channel();
+        if self.0.wait(Waiter::Task(sender)) && receiver.await.is_err() {
+            return Err(PublishError::Exiting);
+        }
+        self.outcome().cloned().unwrap_or(Err(PublishError::Exiting))
     }
 
     /// Do both wait for the same commit?

@@ -2,6 +2,7 @@
 //! What each verb does is in `session/execute.rs`, sending in `session/send.rs`.
 
 mod execute;
+mod intake;
 mod negotiate;
 mod replies;
 mod send;
@@ -23,6 +24,7 @@ use tokio::sync::Notify;
 
 use crate::channel::Channel;
 use crate::outbox::Outbox;
+use crate::session::intake::Intake;
 use crate::session::replies::{Replies, Verb};
 use crate::session::send::Unsent;
 use crate::shard::Shard;
@@ -30,6 +32,9 @@ use crate::topic::Topic;
 
 /// How long a connection may be silent before it says which protocol it speaks. nsqd waits for ever.
 const MAGIC_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a client may pause in the middle of a large body, which keeps memory from others.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// A partial command grows by this much at a time, as its bytes arrive, whatever size it announces.
 const GROW_BYTES: usize = 64 * 1024;
@@ -54,6 +59,8 @@ pub(crate) struct Session {
     /// Nothing is read until the client has read some of its replies.
     is_held: Cell<bool>,
     is_over: Cell<bool>,
+    /// Part of a large body is here and keeps memory from others.
+    holds_room: Cell<bool>,
     /// Ends whatever still waits for the socket.
     ended: Notify,
     heard_at: Cell<u64>,
@@ -153,6 +160,7 @@ impl Session {
             changed: Notify::new(),
             is_held: Cell::new(false),
             is_over: Cell::new(false),
+            holds_room: Cell::new(false),
             ended: Notify::new(),
             heard_at: Cell::new(now.instant.0),
             heartbeat_at: Cell::new(now.instant.0 + nanos(heartbeat)),
@@ -169,6 +177,7 @@ impl Session {
     pub(crate) async fn run(self: &Rc<Self>, shard: &Rc<Shard>, mut reader: OwnedReadHalf) {
         let mut decoder = Decoder::new(shard.broker.options.limits());
         let mut rest = Vec::new();
+        let mut intake = Intake::default();
         while !self.is_over.get() {
             if self.replies_are_unread() {
                 self.is_held.set(true);
@@ -180,6 +189,9 @@ impl Session {
                 biased;
                 () = self.changed.notified() => continue,
                 ready = reader.readable() => if ready.is_err() { break },
+            }
+            if !self.admit(shard, &mut intake, &rest).await {
+                continue;
             }
             let mut buffer = assemble(shard, &mut rest);
             match reader.read_buf(&mut buffer).now_or_never() {
@@ -200,6 +212,24 @@ impl Session {
         self.finish_sending().await;
     }
 
+    /// Wait for room in memory. False: something else changed meanwhile.
+    async fn admit(&self, shard: &Shard, intake: &mut Intake, rest: &[u8]) -> bool {
+        let memory = &shard.broker.context.memory;
+        let is_publisher = self.state.borrow().last_topic.is_some();
+        if intake.is_free(memory, rest, is_publisher) {
+            return true;
+        }
+        let is_admitted = tokio::select! {
+            biased;
+            () = intake.admit(memory, rest, is_publisher) => true,
+            () = self.changed.notified() => false,
+        };
+        // Who was kept waiting has not been silent.
+        self.heard_at.set(self.heard_at.get().max(self.now_at(shard).instant.0));
+        self.holds_room.set(intake.holds_room());
+        is_admitted
+    }
+
     /// End the session after what waits was sent.
     pub(crate) fn close(&self) {
         self.is_over.set(true);
@@ -215,6 +245,10 @@ impl Session {
         let silent = Duration::from_nanos(now.0.saturating_sub(self.heard_at.get()));
         if !has_magic && silent > MAGIC_WITHIN {
             return self.close();
+        }
+        // nsqd: a body that stops half way keeps its memory until the heartbeats are missed.
+        if self.holds_room.get() && silent > BODY_WITHIN {
+            return self.abandon();
         }
         let Some(interval) = heartbeat else { return };
         // nsqd: two missed heartbeats end the connection, without a frame.

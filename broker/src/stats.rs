@@ -53,6 +53,8 @@ pub(crate) struct TopicStats {
     pub message_bytes: u64,
     pub paused: bool,
     pub e2e_processing_latency: Latency,
+    /// Ours: what OK to a publish means.
+    pub durability: &'static str,
 }
 
 /// A channel.
@@ -174,6 +176,7 @@ fn topic_stats(topic: &Arc<Topic>, asked: &Asked<'_>) -> Option<TopicStats> {
         message_bytes: counts.bytes,
         paused: counts.is_paused,
         e2e_processing_latency: Latency::default(),
+        durability: topic.durability().name(),
     })
 }
 

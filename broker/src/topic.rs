@@ -1,21 +1,25 @@
 //! A topic at work: messages are appended to its log, committed in batches, and then shown to its channels.
-//! Opening, creating and changing it lives in `topic/admin.rs`.
+//! Opening, creating and changing it lives in `topic/open.rs` and `topic/admin.rs`, syncing in `topic/sync.rs`.
 
 pub(crate) mod admin;
+mod free;
 pub(crate) mod open;
+mod seeded;
+pub(crate) mod sync;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::{ChannelName, TopicName};
 use queue::{Now, Position, WallTime};
+use storage::{Bug, Entry, Journal, is_planted};
 use storage::{Chunk, Log, SegmentReader};
-use storage::{Entry, Journal};
 
 use crate::channel::Channel;
 use crate::context::Context;
+use crate::durability::Durability;
 use crate::receipt::{Batch, PublishError, Receipt};
 use crate::record;
 
@@ -29,9 +33,18 @@ pub(crate) struct Topic {
     log: Mutex<TopicLog>,
     /// What its channels have finished; none for an ephemeral topic, which is not kept.
     journal: Mutex<Option<Journal>>,
+    /// Its own durability level as the journal stores it; 0 for the broker's default.
+    level: AtomicU8,
     has_progress: AtomicBool,
     is_marked_open: AtomicBool,
     is_written: AtomicBool,
+    is_sync_asked: AtomicBool,
+    /// What waits for the next sync of the journal.
+    barrier: Mutex<Option<Arc<Batch>>>,
+    /// What was given back of which segment.
+    freed: Mutex<free::Freed>,
+    /// Held during a sync: what is appended meanwhile shares the next one.
+    syncing: Mutex<()>,
     is_deleted: AtomicBool,
 }
 
@@ -43,7 +56,17 @@ pub(crate) struct TopicLog {
     /// The publishes that wait for the next commit.
     batch: Option<Arc<Batch>>,
     batch_bytes: u64,
+    /// What is with the kernel and waits for the next sync.
+    unsettled: Vec<Unsettled>,
     channels: Arc<[Arc<Channel>]>,
+}
+
+/// A commit at `fsync`: it is answered, and shown to the channels, when it is synced.
+#[derive(Debug)]
+struct Unsettled {
+    batch: Arc<Batch>,
+    tail: Position,
+    bytes: u64,
 }
 
 /// Counts of a topic for statistics.
@@ -68,6 +91,11 @@ impl Topic {
         due: Option<WallTime>,
         now: Now,
     ) -> Result<Receipt, PublishError> {
+        if !self.name.is_ephemeral()
+            && let Some(why) = self.context.space.refusal()
+        {
+            return Err(PublishError::Refused(why));
+        }
         let mut log = self.lock_log();
         if self.is_deleted() {
             return Err(PublishError::Exiting);
@@ -90,11 +118,11 @@ impl Topic {
     /// Hand what was appended to the kernel and show it to the channels. A failed write breaks the
     /// promise of every publish in the batch and leaves the log as it was.
     pub(crate) fn commit(self: &Arc<Self>, now: Now) {
-        if !self.is_marked_open() {
+        if self.context.has_failed() || !self.is_marked_open() {
             return self.refuse_batch();
         }
         let committed = self.commit_log();
-        self.note_written();
+        self.sync_as_promised();
         let Some((visible, channels)) = committed else { return };
         for channel in channels.iter() {
             channel.extend(visible);
@@ -109,18 +137,6 @@ impl Topic {
         }
     }
 
-    /// Make what is with the kernel survive a power cut.
-    pub(crate) fn sync(&self) -> Result<(), storage::StorageError> {
-        self.is_written.store(false, Ordering::Release);
-        let log = self.lock_log().log.take_unsynced();
-        let journal = self.lock_journal().as_ref().and_then(Journal::sync_target);
-        let synced = log
-            .map_or(Ok(()), storage::Unsynced::sync)
-            .and_then(|()| journal.map_or(Ok(()), |file| file.sync_data()));
-        // A topic that is deleted meanwhile takes its folder with it, and nothing of it need survive.
-        if self.is_deleted() { Ok(()) } else { synced }
-    }
-
     /// Write what the channels have finished, requeued and timed out to the journal, and let go of the part
     /// of the log that nobody needs any more. False: the disk refused, and it must be tried again.
     pub(crate) fn save_progress(self: &Arc<Self>) -> bool {
@@ -131,6 +147,7 @@ impl Topic {
             return true;
         }
         let channels = self.channels();
+        let mut is_written = false;
         match guard.as_mut() {
             Some(journal) => {
                 for channel in channels.iter() {
@@ -138,7 +155,8 @@ impl Topic {
                 }
                 self.note_visible(journal, &channels);
                 // What cannot be written stays in the journal's buffer.
-                if journal.has_pending() && self.flush(journal).is_err() {
+                is_written = journal.has_pending();
+                if is_written && self.flush(journal).is_err() {
                     return false;
                 }
             }
@@ -146,6 +164,9 @@ impl Topic {
         }
         let moved = self.trim(&channels);
         drop(guard);
+        if is_written {
+            self.sync_as_promised();
+        }
         let now = self.context.clock.now();
         moved.iter().for_each(|channel| channel.dispatch_once(now));
         true
@@ -171,6 +192,18 @@ impl Topic {
         self.lock_log().log.reader(offset)
     }
 
+    /// What it and its channels hold of the log in memory, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let loaded = self.channels().iter().map(|channel| channel.loaded_bytes()).sum::<usize>();
+        self.lock_log().log.memory_bytes() + loaded
+    }
+
+    /// Come down to about `bytes` of memory: the rest is read from disk when it is wanted.
+    pub(crate) fn shrink(&self, bytes: usize) {
+        self.channels().iter().for_each(|channel| channel.unload());
+        self.lock_log().log.trim_cache(bytes);
+    }
+
     /// Counts for statistics.
     pub(crate) fn counts(&self) -> TopicCounts {
         let log = self.lock_log();
@@ -187,21 +220,23 @@ impl Topic {
         self.is_deleted.load(Ordering::Acquire)
     }
 
-    /// Something is with the kernel only: have it synced.
-    pub(crate) fn note_written(self: &Arc<Self>) {
-        if !self.name.is_ephemeral() && !self.is_written.swap(true, Ordering::AcqRel) {
-            let _stopping = self.context.unsynced.send(Arc::clone(self));
-        }
-    }
-
     fn commit_log(&self) -> Option<(Position, Arc<[Arc<Channel>]>)> {
         let mut log = self.lock_log();
         let batch = log.batch.take()?;
         let bytes = std::mem::take(&mut log.batch_bytes);
+        let before = log.log.committed().offset;
         match log.log.commit() {
             Ok(tail) => {
+                if !self.name.is_ephemeral() {
+                    self.context.space.take(tail.offset - before);
+                }
                 self.context.health.recovered();
-                let visible = log.rules.publish(from_storage(tail), bytes);
+                let tail = from_storage(tail);
+                if self.durability() == Durability::Fsync && !is_planted(Bug::AckBeforeSync) {
+                    log.unsettled.push(Unsettled { batch, tail, bytes });
+                    return None;
+                }
+                let visible = log.rules.publish(tail, bytes);
                 batch.settle(Ok(()));
                 Some((visible?, Arc::clone(&log.channels)))
             }
@@ -214,7 +249,10 @@ impl Topic {
     }
 
     fn refused(&self, error: &storage::StorageError) {
-        tracing::error!(topic = %self.name, %error, "the disk refused a write");
+        // A disk that stays full is told once, by the health it changes.
+        if !error.is_full() {
+            tracing::error!(topic = %self.name, %error, "the disk refused a write");
+        }
         self.context.refused(error);
     }
 
@@ -300,18 +338,24 @@ impl Topic {
 fn note_channel(journal: &mut Journal, channel: &Channel) {
     let Some(id) = channel.cursor else { return };
     let Some(progress) = channel.progress() else { return };
+    // Before what may tell more of some of them.
+    if !progress.untouched.is_empty() {
+        journal.note(Entry::Untouched { id, ranges: &progress.untouched });
+    }
     for pending in &progress.pending {
         journal.note(Entry::Pending {
             id,
             seq: pending.seq,
+            offset: pending.offset,
             attempts: pending.attempts,
             due_ns: pending.due.map(|due| due.0),
         });
     }
     if !progress.finished.is_empty() {
-        journal.note(Entry::Finished { id, ranges: &progress.finished });
+        journal.note(Entry::Finished { id, ranges: &seeded::finished(&progress.finished) });
     }
     journal.note(Entry::Delivered { id, seq: progress.delivered });
+    journal.note(Entry::Cursor { id, seq: progress.cursor.seq, offset: progress.cursor.offset });
     journal.note(Entry::Floor { id, seq: progress.floor.0, offset: progress.floor.1 });
 }
 

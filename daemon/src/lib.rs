@@ -9,5 +9,6 @@ pub mod http_client;
 pub mod listen;
 pub mod options;
 pub mod shutdown;
+pub mod size;
 pub mod telemetry;
 pub mod version;

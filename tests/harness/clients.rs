@@ -36,6 +36,15 @@ pub fn python_client() -> Option<Client> {
     Some(Client { program, script: Some(root().join("tests/clients/python/scenarios.py")) })
 }
 
+/// The program over go-diskqueue that writes and reads the data folder of a stock nsqd, or `None` after a notice.
+///
+/// # Panics
+/// On CI, when it cannot be had.
+#[track_caller]
+pub fn diskqueue() -> Option<PathBuf> {
+    prepared("diskqueue")
+}
+
 impl Client {
     /// Run one scenario against a cluster of its own.
     ///

@@ -14,7 +14,7 @@ mod process;
 mod waiting;
 
 pub use binaries::{nsqd as nsqd_binary, nsqlookupd as nsqlookupd_binary, root};
-pub use clients::{Client, go_client, python_client};
+pub use clients::{Client, diskqueue, go_client, python_client};
 pub use cluster::Cluster;
 pub use http::{Reply, request};
 pub use lookupd::Lookupd;

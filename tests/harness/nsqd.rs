@@ -34,6 +34,12 @@ impl Nsqd {
     #[track_caller]
     pub fn with(flags: &[&str]) -> Self {
         let data = TempDir::new().unwrap_or_else(|error| panic!("a folder for nsqd's data: {error}"));
+        Self::on(data, flags)
+    }
+
+    /// On a data folder that holds something already.
+    #[track_caller]
+    pub fn on(data: TempDir, flags: &[&str]) -> Self {
         let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let process = launch(any, any, data.path(), &flags);
@@ -80,6 +86,14 @@ impl Nsqd {
     #[track_caller]
     pub fn kill_and_restart(&mut self) {
         self.process.kill();
+        self.restart();
+    }
+
+    /// kill -9, then a start with the same data and other flags.
+    #[track_caller]
+    pub fn kill_and_restart_with(&mut self, flags: &[&str]) {
+        self.process.kill();
+        self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         self.restart();
     }
 

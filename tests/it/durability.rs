@@ -69,6 +69,21 @@ fn kill_loses_nothing_that_waits_is_in_flight_requeued_or_deferred() {
 }
 
 #[test]
+fn a_backlog_is_finished_also_when_the_broker_has_another_node_id_now() {
+    let mut nsqd = Nsqd::with(&["--node-id=1"]);
+    nsqd.create("t", &["ch"]);
+    nsqd.peer().publish("t", "a");
+    nsqd.kill_and_restart_with(&["--node-id=2"]);
+    let mut consumer = nsqd.consumer("t", "ch", 1);
+    let message = consumer.expect_message();
+    consumer.touch(&message);
+    consumer.finish(&message);
+    consumer.close();
+    nsqd.kill_and_restart();
+    nsqd.eventually_channel("t", "ch", &[("depth", 0), ("in_flight_count", 0)]);
+}
+
+#[test]
 fn messages_of_a_topic_without_channels_survive_a_kill() {
     let mut nsqd = Nsqd::start();
     let mut publisher = nsqd.peer();
@@ -367,13 +382,13 @@ fn two_nsqds_never_share_a_data_folder() {
 }
 
 #[test]
-fn a_data_folder_of_a_stock_nsqd_is_refused_untouched() {
+fn a_stock_data_folder_whose_list_of_topics_is_broken_is_refused_untouched() {
     let folder = tempfile::TempDir::new().unwrap();
-    let content = r#"{"topics":[{"name":"a","paused":false,"channels":[]}],"version":"1.3.0"}"#;
+    let content = r#"{"topics":[{"name":"a","paused":fal"#;
     std::fs::write(folder.path().join("nsqd.dat"), content).unwrap();
     let (status, log) = refused_start(&folder.path().display().to_string());
     assert!(!status, "{log}");
-    assert!(log.contains("nsqd.dat"), "{log}");
+    assert!(log.contains("nsqd.dat") && log.contains("restore it"), "{log}");
     let names: Vec<_> =
         std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["nsqd.dat"]);

@@ -43,9 +43,15 @@ mod stats;
 #[cfg(test)]
 mod durability;
 #[cfg(test)]
+mod levels;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod slow_clients;
+#[cfg(test)]
+mod stock;
 
 #[cfg(test)]
 mod go_clients;

@@ -82,6 +82,7 @@ fn topics_and_channels_have_every_key_sorted_by_name() {
     let wanted = json!({
         "topic_name": "zebra", "channels": [channel("a"), channel("m"), channel("z")], "depth": 0, "backend_depth": 0,
         "message_count": 0, "message_bytes": 0, "paused": false, "e2e_processing_latency": latency,
+        "durability": "buffered",
     });
     assert_eq!(stats["topics"][1], wanted);
 }

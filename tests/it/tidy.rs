@@ -15,17 +15,20 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("queue", &["protocol"]),
     ("storage", &[]),
+    ("stock", &[]),
     ("daemon", &[]),
-    ("broker", &["protocol", "queue", "storage", "daemon"]),
+    ("broker", &["protocol", "queue", "storage", "stock", "daemon"]),
     ("lookupd", &["protocol", "daemon"]),
     ("operator", &["daemon"]),
     ("cli", &["broker", "lookupd", "operator", "daemon"]),
     ("tests", &["protocol", "queue", "storage", "daemon", "broker", "lookupd", "operator", "cli"]),
     ("xtask", &[]),
+    ("chaos", &["protocol", "crashfs"]),
+    ("crashfs", &[]),
 ];
 
 /// Time, sockets, chance and logs come in as arguments or not at all. `storage` has files, and only files.
-const PURE: &[&str] = &["protocol", "queue", "storage"];
+const PURE: &[&str] = &["protocol", "queue", "storage", "stock"];
 const IMPURE: &[&str] = &[
     "tokio",
     "async-std",
@@ -146,7 +149,7 @@ fn nothing_names_a_machine_or_a_registry() {
     marks.extend(
         [["npmjs", ".org"], ["npmjs", ".com"], ["deb.debian", ".org"], ["docker", ".io"]].map(|w| w.concat()),
     );
-    let generated = ["Cargo.lock", "tests/clients/go/go.sum"];
+    let generated = ["Cargo.lock", "tests/clients/go/go.sum", "tests/clients/diskqueue/go.sum"];
     let files: Vec<(String, String)> =
         text_files().into_iter().filter(|(path, _)| !generated.contains(&path.as_str())).collect();
     let found = places(&files, |line| marks.iter().any(|mark| names(line, mark)));

@@ -17,7 +17,9 @@ use crate::step::{is_ci, root};
 /// On CI when one is missing; elsewhere a missing one is only announced.
 pub(crate) fn run() -> Result<()> {
     let mut missing = Vec::new();
-    for (name, client) in [("go-client", go_client as fn() -> Result<PathBuf>), ("python", python)] {
+    for (name, client) in
+        [("go-client", go_client as fn() -> Result<PathBuf>), ("diskqueue", diskqueue), ("python", python)]
+    {
         match client() {
             Ok(path) => writeln!(std::io::stdout(), "{name}={}", path.display())?,
             Err(error) => {
@@ -32,9 +34,19 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// The Go program over go-nsq, built once per content of its folder and version of Go.
+/// The Go program over go-nsq.
 fn go_client() -> Result<PathBuf> {
-    let sources = root()?.join("tests/clients/go");
+    go_program("go-client", "tests/clients/go")
+}
+
+/// The Go program over go-diskqueue, which writes and reads the files of a stock nsqd.
+fn diskqueue() -> Result<PathBuf> {
+    go_program("diskqueue", "tests/clients/diskqueue")
+}
+
+/// A Go program, built once per content of its folder and version of Go.
+fn go_program(name: &str, folder: &str) -> Result<PathBuf> {
+    let sources = root()?.join(folder);
     let version = version_of("go", "version").context(
         "the Go client tests need Go 1.22 or newer: install Debian's package golang-go or a release of Go, and have \
          `go` in PATH",
@@ -42,13 +54,13 @@ fn go_client() -> Result<PathBuf> {
     let mut inputs = Inputs::default();
     inputs.text(&version);
     inputs.files(&sources)?;
-    let place = cache::entry("go-client", &inputs, |place| {
+    let place = cache::entry(name, &inputs, |place| {
         let mut build = Command::new("go");
-        build.args(["build", "-trimpath", "-o"]).arg(place.join("go-client")).arg(".");
+        build.args(["build", "-trimpath", "-o"]).arg(place.join(name)).arg(".");
         build.current_dir(&sources).env("CGO_ENABLED", "0");
         succeed(build, "building the Go client (it downloads its Go modules when they are not cached)")
     })?;
-    Ok(place.join("go-client"))
+    Ok(place.join(name))
 }
 
 /// A Python with pynsq: a virtual environment made once per content of requirements.txt and version of Python.

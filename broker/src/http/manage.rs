@@ -8,7 +8,8 @@ use axum::response::Response;
 use daemon::http::{Args, empty, error};
 use protocol::{ChannelName, TopicName};
 
-use super::{Api, channel_name, not_found, topic_name};
+use super::{Api, bad_request, channel_name, not_found, topic_name};
+use crate::durability::Durability;
 use crate::topic::Topic;
 use crate::topic::admin::ChangeError;
 
@@ -16,8 +17,15 @@ type Answer = Result<Response, Response>;
 
 pub(super) async fn create_topic(State(api): State<Api>, args: Args) -> Answer {
     let name = topic_name(args.required("topic")?, "INVALID_TOPIC")?;
-    api.broker.open_topic(&name).await.map_err(|error| refused(&error.to_string()))?;
-    Ok(empty())
+    let level = args
+        .optional("durability")
+        .map(|name| Durability::from_name(name).ok_or_else(|| bad_request("INVALID_ARG_DURABILITY")));
+    let level = level.transpose()?;
+    let topic = api.broker.open_topic(&name).await.map_err(|error| refused(&error.to_string()))?;
+    match level {
+        Some(level) => done(topic.set_durability(level)),
+        None => Ok(empty()),
+    }
 }
 
 /// nsqd: the name is not checked, an illegal one is simply not found.

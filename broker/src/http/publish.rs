@@ -11,6 +11,7 @@ use bytes::{Buf as _, Bytes};
 use daemon::http::{Args, error, ok_text};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use queue::WallTime;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Api, bad_request, topic_name};
 use crate::topic::Topic;
@@ -24,13 +25,14 @@ pub(super) async fn publish(
     args: Args,
     body: Body,
 ) -> Result<Response, Response> {
-    let body = read_body(&headers, body, api.broker.options.max_msg_size, "MSG_TOO_BIG").await?;
+    let (body, _room) =
+        read_body_within(&api, &headers, body, api.broker.options.max_msg_size, "MSG_TOO_BIG").await?;
     if body.is_empty() {
         return Err(bad_request("MSG_EMPTY"));
     }
     let topic = open_topic(&api, &args).await?;
     let due = due(&api, &args)?;
-    store(&topic, &[body], due)
+    store(&topic, &[body], due).await
 }
 
 pub(super) async fn multi_publish(
@@ -45,17 +47,17 @@ pub(super) async fn multi_publish(
     }
     let topic = open_topic(&api, &args).await?;
     let due = due(&api, &args)?;
-    let body = read_body(&headers, body, options.max_body_size, "BODY_TOO_BIG").await?;
+    let (body, _room) = read_body_within(&api, &headers, body, options.max_body_size, "BODY_TOO_BIG").await?;
     let messages = if is_binary(&args) {
         split_binary(body, options.max_msg_size, options.max_body_size)?
     } else {
         split_lines(&body, options.max_msg_size)?
     };
-    store(&topic, &messages, due)
+    store(&topic, &messages, due).await
 }
 
 /// Append, commit and hand out, all on this thread: HTTP publishers are not on a shard.
-fn store(topic: &Arc<Topic>, messages: &[Bytes], due: Option<WallTime>) -> Result<Response, Response> {
+async fn store(topic: &Arc<Topic>, messages: &[Bytes], due: Option<WallTime>) -> Result<Response, Response> {
     if messages.is_empty() {
         return Ok(ok_text());
     }
@@ -63,10 +65,7 @@ fn store(topic: &Arc<Topic>, messages: &[Bytes], due: Option<WallTime>) -> Resul
     let now = topic.context.clock.now();
     let receipt = topic.append(messages.iter().map(|message| &**message), due, now).map_err(|_| exiting())?;
     topic.commit(now);
-    match receipt.outcome() {
-        Some(Ok(())) => Ok(ok_text()),
-        _ => Err(exiting()),
-    }
+    receipt.settled().await.map(|()| ok_text()).map_err(|_| exiting())
 }
 
 async fn open_topic(api: &Api, args: &Args) -> Result<Arc<Topic>, Response> {
@@ -84,6 +83,34 @@ fn due(api: &Api, args: &Args) -> Result<Option<WallTime>, Response> {
     let wall = api.broker.context.clock.wall_ns();
     let due = wall.saturating_add(i64::try_from(delay.as_nanos()).unwrap_or(i64::MAX));
     Ok((!delay.is_zero()).then_some(WallTime(due)))
+}
+
+/// What a body may be without asking for room in memory.
+const SMALL_BODY_BYTES: u64 = 64 * 1024;
+
+/// A body that pauses keeps memory from others: it has this long, and a second more for each 64 KiB.
+const BODY_WITHIN: Duration = Duration::from_secs(60);
+
+/// `read_body`, once memory has room for it; the room is held as long as what comes beside the body.
+async fn read_body_within(
+    api: &Api,
+    headers: &HeaderMap,
+    body: Body,
+    max: usize,
+    code: &str,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Response> {
+    let is_small = headers.contains_key(header::CONTENT_LENGTH) && announced(headers) <= SMALL_BODY_BYTES;
+    if is_small || announced(headers) > max as u64 {
+        return read_body(headers, body, max, code).await.map(|body| (body, None));
+    }
+    // One that does not announce its length may come to the most there can be.
+    let bytes = if headers.contains_key(header::CONTENT_LENGTH) { announced(headers) } else { max as u64 };
+    let room = api.broker.context.memory.room_for(usize::try_from(bytes).unwrap_or(max)).await;
+    let within = BODY_WITHIN + Duration::from_secs(bytes / SMALL_BODY_BYTES);
+    match tokio::time::timeout(within, read_body(headers, body, max, code)).await {
+        Ok(read) => read.map(|body| (body, room)),
+        Err(_) => Err(error(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT")),
+    }
 }
 
 /// nsqd: a body that announces too much is refused unread; one that turns out too long is refused then.

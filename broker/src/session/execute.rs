@@ -16,7 +16,9 @@ use super::replies::Verb;
 use super::{Consumes, Opening, Session, Step};
 use crate::channel::SubscribeError;
 use crate::client;
+use crate::durability::Durability;
 use crate::receipt::PublishError;
+use crate::record;
 use crate::shard::Shard;
 use crate::topic::Topic;
 
@@ -63,7 +65,11 @@ impl Session {
         match topic.append(bodies, due, now) {
             Ok(receipt) => {
                 shard.topic_is_dirty(&topic);
-                self.replies.borrow_mut().add_commit(verb, &topic, receipt, messages);
+                let is_first = self.replies.borrow_mut().add_commit(verb, &topic, receipt.clone(), messages);
+                if is_first && topic.durability() == Durability::Fsync {
+                    // The sync ends in some later tick.
+                    receipt.wake(&self.outbox);
+                }
                 self.outbox.enlist();
                 Step::Next
             }
@@ -128,8 +134,8 @@ impl Session {
     }
 
     fn finish(&self, shard: &Shard, id: &MessageId) -> Step {
-        let Some(Consumes { topic, channel }) = self.consumes() else { return Step::Next };
-        let outcome = match topic.context.node.seq_of(id) {
+        let Some(Consumes { channel, .. }) = self.consumes() else { return Step::Next };
+        let outcome = match record::seq_of(id) {
             Some(seq) => channel.finish(self.id(), seq),
             None => Err(InFlightError::NotInFlight),
         };
@@ -141,8 +147,8 @@ impl Session {
     }
 
     fn requeue(&self, shard: &Shard, id: &MessageId, delay: Duration, now: Now) -> Step {
-        let Some(Consumes { topic, channel }) = self.consumes() else { return Step::Next };
-        let outcome = match topic.context.node.seq_of(id) {
+        let Some(Consumes { channel, .. }) = self.consumes() else { return Step::Next };
+        let outcome = match record::seq_of(id) {
             Some(seq) => channel.requeue(self.id(), seq, delay, now),
             None => Err(InFlightError::NotInFlight),
         };
@@ -154,8 +160,8 @@ impl Session {
     }
 
     fn touch(&self, id: &MessageId, now: Now) -> Step {
-        let Some(Consumes { topic, channel }) = self.consumes() else { return Step::Next };
-        let outcome = match topic.context.node.seq_of(id) {
+        let Some(Consumes { channel, .. }) = self.consumes() else { return Step::Next };
+        let outcome = match record::seq_of(id) {
             Some(seq) => channel.touch(self.id(), seq, now),
             None => Err(InFlightError::NotInFlight),
         };
@@ -165,16 +171,20 @@ impl Session {
         Step::Next
     }
 
-    /// CLS. The answer is a barrier: every FIN before it is in the journal.
+    /// CLS. The answer is a barrier: every FIN before it is in the journal, and synced if the topic's level says so.
     fn close_wait(&self) -> Step {
-        if let Some(Consumes { topic, channel }) = self.consumes() {
-            channel.close(self.id());
-            if !topic.save_progress() {
-                return Step::Close;
-            }
-        }
         self.enter(Phase::Closing, client::State::Closing);
-        self.reply(|out| encode_response(out, CLOSE_WAIT));
+        let Some(Consumes { topic, channel }) = self.consumes() else {
+            self.reply(|out| encode_response(out, CLOSE_WAIT));
+            return Step::Next;
+        };
+        channel.close(self.id());
+        if !topic.save_progress() {
+            return Step::Close;
+        }
+        let receipt = topic.barrier();
+        self.replies.borrow_mut().add_close_wait(receipt.clone());
+        receipt.wake(&self.outbox);
         Step::Next
     }
 

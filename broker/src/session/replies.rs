@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use protocol::{CLOSE_WAIT, OK, encode_error, encode_response};
 use protocol::{Code, Error};
-use protocol::{OK, encode_error, encode_response};
 
 use crate::client::Client;
 use crate::receipt::Receipt;
@@ -23,6 +23,8 @@ pub(super) struct Replies {
 enum Reply {
     Bytes(Vec<u8>),
     Commit(Commit),
+    /// The answer to CLS, once what the client finished is as durable as its topic demands.
+    CloseWait(Receipt),
 }
 
 /// Publishes that one commit answers.
@@ -78,14 +80,21 @@ impl Replies {
     }
 
     /// An OK for `messages` messages, once `receipt` is settled.
-    pub(super) fn add_commit(&mut self, verb: Verb, topic: &Arc<Topic>, receipt: Receipt, messages: u64) {
+    /// True: it is the first of its batch here, so the session must be told when that is settled.
+    pub(super) fn add_commit(
+        &mut self,
+        verb: Verb,
+        topic: &Arc<Topic>,
+        receipt: Receipt,
+        messages: u64,
+    ) -> bool {
         if let Some(Reply::Commit(last)) = self.waiting.back_mut()
             && last.verb == verb
             && last.receipt.is_same_batch(&receipt)
         {
             last.oks += 1;
             last.messages += messages;
-            return;
+            return false;
         }
         self.waiting.push_back(Reply::Commit(Commit {
             verb,
@@ -94,6 +103,12 @@ impl Replies {
             oks: 1,
             messages,
         }));
+        true
+    }
+
+    /// CLOSE_WAIT, once `receipt` is settled.
+    pub(super) fn add_close_wait(&mut self, receipt: Receipt) {
+        self.waiting.push_back(Reply::CloseWait(receipt));
     }
 
     /// Move every reply whose turn has come to `out`. True: one of them was fatal.
@@ -105,6 +120,12 @@ impl Replies {
                     self.ready_bytes -= bytes.len();
                     out.extend_from_slice(bytes);
                 }
+                Reply::CloseWait(receipt) => match receipt.outcome() {
+                    None => break,
+                    Some(Ok(())) => encode_response(out, CLOSE_WAIT),
+                    // Silence is what a client without its answer expects: its FINs may come to nothing.
+                    Some(Err(_)) => is_fatal = true,
+                },
                 Reply::Commit(commit) => match commit.receipt.outcome() {
                     None => break,
                     Some(Ok(())) => {

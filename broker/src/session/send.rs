@@ -44,6 +44,8 @@ impl Session {
     pub(crate) fn flush(self: &Rc<Self>, shard: &Rc<Shard>) {
         self.outbox.delist();
         if self.is_over.get() {
+            // What ends a session waits for its last replies.
+            self.changed.notify_one();
             return;
         }
         if self.unsent.borrow().is_empty() {
@@ -85,7 +87,12 @@ impl Session {
         let all = async {
             loop {
                 if self.unsent.borrow().is_empty() && !self.take_outbox() {
-                    return;
+                    if self.replies.borrow().is_empty() {
+                        return;
+                    }
+                    // A sync is under way for them.
+                    self.changed.notified().await;
+                    continue;
                 }
                 if self.write().is_err() {
                     return;
@@ -130,11 +137,16 @@ impl Session {
         while !unsent.is_empty() {
             match self.writer.try_write(unsent.rest()) {
                 Ok(written) => unsent.start += written,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    self.outbox.set_on_the_way(unsent.bytes.capacity());
+                    return Ok(());
+                }
                 Err(error) => return Err(error),
             }
         }
-        unsent.since = None;
+        if unsent.since.take().is_some() {
+            self.outbox.set_on_the_way(0);
+        }
         unsent.start = 0;
         let mut done = std::mem::take(&mut unsent.bytes);
         // One large message must not pin its size for the connection's life.

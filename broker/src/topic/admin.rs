@@ -7,10 +7,11 @@ use std::sync::{Arc, MutexGuard};
 use protocol::ChannelName;
 use queue::Position;
 use storage::StorageError;
-use storage::{Entry, Journal};
+use storage::{Bug, Entry, Journal, is_planted};
 
 use super::{Topic, TopicLog, to_storage};
 use crate::channel::Channel;
+use crate::durability::Durability;
 
 /// Why a change was not made.
 #[derive(Debug)]
@@ -83,10 +84,33 @@ impl Topic {
                 journal.note(Entry::Visible { at: to_storage(visible) });
             }
             channel.cursor.into_iter().for_each(|id| journal.note(Entry::CursorClosed { id }));
-            self.flush(journal)?;
+            self.flush_durable(journal)?;
         }
         tracing::info!(topic = %self.name, channel = %name, "deleted channel");
         Ok(removed.delete_topic)
+    }
+
+    /// Give the topic a level of its own. What waits for a stronger promise gets it.
+    pub(crate) fn set_durability(self: &Arc<Self>, level: Durability) -> Result<(), ChangeError> {
+        let mut journal = self.lock_for_change()?;
+        if let Some(journal) = journal.as_mut()
+            && journal.state().durability != Some(level.to_byte())
+        {
+            journal.note(Entry::Durability { level: level.to_byte() });
+            self.flush_durable(journal)?;
+            tracing::info!(topic = %self.name, level = level.name(), "durability changed");
+        }
+        drop(journal);
+        self.level.store(level.to_byte(), Ordering::Release);
+        // What waits for a sync under the old level has one, whatever the new one says.
+        self.sync_soon();
+        Ok(())
+    }
+
+    /// Have the topic itself survive a power cut before somebody is told that it was made.
+    pub(crate) fn make_durable(&self) -> Result<(), StorageError> {
+        let mut journal = self.lock_journal();
+        journal.as_mut().map_or(Ok(()), |journal| crate::blocking::wait(|| journal.flush_durable()))
     }
 
     /// Stop or resume the copying of messages to the channels.
@@ -106,7 +130,7 @@ impl Topic {
                 journal.note(Entry::Visible { at: to_storage(visible) });
             }
             journal.note(Entry::Paused { is_paused });
-            self.flush(journal)
+            self.flush_durable(journal)
         });
         drop(journal);
         if !is_paused {
@@ -131,7 +155,7 @@ impl Topic {
         let outcome = match (journal.as_mut(), channel.cursor) {
             (Some(journal), Some(id)) => {
                 journal.note(Entry::CursorPaused { id, is_paused });
-                self.flush(journal)
+                self.flush_durable(journal)
             }
             _ => Ok(()),
         };
@@ -156,7 +180,7 @@ impl Topic {
             journal.note(Entry::Skipped { id, from: to_storage(from), to: to_storage(to) });
         }
         journal.note(Entry::Visible { at: to_storage(to) });
-        self.flush(journal)
+        self.flush_durable(journal)
     }
 
     /// Throw away everything a channel holds, in flight and deferred messages too.
@@ -172,7 +196,7 @@ impl Topic {
         // What was finished before belongs before the jump.
         super::note_channel(journal, &channel);
         journal.note(Entry::Emptied { id, at: to_storage(at) });
-        self.flush(journal)
+        self.flush_durable(journal)
     }
 
     /// Refuse everything from now on and close all consumers' connections.
@@ -199,9 +223,10 @@ impl Topic {
         self.save_progress();
         self.sync()?;
         let mut journal = self.lock_journal();
-        let Some(journal) = journal.as_mut() else { return Ok(()) };
+        // After a failure the next start must look at everything: this end is not a clean one.
+        let Some(journal) = journal.as_mut().filter(|_| !self.context.has_failed()) else { return Ok(()) };
         journal.note(Entry::Closed);
-        journal.flush()
+        journal.flush_durable()
     }
 
     fn journal_channel(
@@ -216,7 +241,10 @@ impl Topic {
         }
         let id = journal.state().next_cursor;
         journal.note(Entry::CursorOpened { id, name: name.as_str(), at: to_storage(start) });
-        self.flush(journal).inspect_err(|_| journal.note(Entry::CursorClosed { id }))?;
+        if is_planted(Bug::ForgetChannel) {
+            return Ok(Some(id));
+        }
+        self.flush_durable(journal).inspect_err(|_| journal.note(Entry::CursorClosed { id }))?;
         Ok(Some(id))
     }
 
@@ -227,11 +255,21 @@ impl Topic {
     }
 
     /// Hand the journal's news to the kernel.
-    pub(super) fn flush(self: &Arc<Self>, journal: &mut Journal) -> Result<(), ChangeError> {
-        match journal.flush() {
+    pub(super) fn flush(&self, journal: &mut Journal) -> Result<(), ChangeError> {
+        let flushed = journal.flush();
+        self.tell(flushed)
+    }
+
+    /// Have what people did survive a power cut, whatever the topic's level, before they are told that it is done.
+    fn flush_durable(&self, journal: &mut Journal) -> Result<(), ChangeError> {
+        let flushed = crate::blocking::wait(|| journal.flush_durable());
+        self.tell(flushed)
+    }
+
+    fn tell(&self, flushed: Result<(), StorageError>) -> Result<(), ChangeError> {
+        match flushed {
             Ok(()) => {
-                self.context.health.recovered();
-                self.note_written();
+                self.context.health.journaled();
                 Ok(())
             }
             Err(error) => {

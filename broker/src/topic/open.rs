@@ -1,7 +1,7 @@
 //! How a topic comes to be: new, in memory, or from what an earlier run left on disk.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
 use protocol::{ChannelName, TopicName};
@@ -9,9 +9,9 @@ use queue::{Pending, Saved, SavedTopic, WallTime};
 use storage::Disk;
 use storage::StorageError;
 use storage::{CursorState, Entry, Journal, State};
-use storage::{Log, Recovered};
+use storage::{Log, LogStart, Recovered};
 
-use super::{Topic, TopicLog, from_storage};
+use super::{Topic, TopicLog, from_storage, seeded};
 use crate::channel::Channel;
 use crate::context::Context;
 
@@ -31,12 +31,12 @@ impl Topic {
         dir: &Path,
     ) -> Result<Arc<Self>, StorageError> {
         let (mut journal, state) = Journal::open(Arc::clone(&disk), dir)?;
-        // After a kill, ids that clients have seen may belong to records that are gone: do not use them again.
-        let seq_min = match state.seq_min() {
-            known if state.is_clean && known > 0 => known,
-            known => context.clock.first_seq().max(known),
-        };
-        let (log, recovered) = Log::open(disk, dir, context.log, seq_min)?;
+        // Ids that clients have seen may belong to records that are gone: do not use them again. Also after a clean
+        // end: a power cut may take the journal's word that this run began, and the next would go on from here.
+        let known = LogStart::from(&state);
+        let start = LogStart { seq_min: known.seq_min.max(context.clock.first_seq()), ..known };
+        let start = seeded::renumbered(start);
+        let (log, recovered) = Log::open(disk, dir, context.log, start)?;
         tell_recovered(&name, &recovered, &state);
         let rules = restored_rules(&state, &log);
         journal.note(Entry::Opened);
@@ -60,15 +60,28 @@ impl Topic {
         rules: queue::Topic,
     ) -> Arc<Self> {
         let is_marked_open = journal.is_none();
-        let log = TopicLog { rules, log, batch: None, batch_bytes: 0, channels: Arc::from([]) };
+        let level = journal.as_ref().and_then(|journal| journal.state().durability).unwrap_or(0);
+        let log = TopicLog {
+            rules,
+            log,
+            batch: None,
+            batch_bytes: 0,
+            unsettled: Vec::new(),
+            channels: Arc::from([]),
+        };
         Arc::new(Self {
             name,
             context,
             log: Mutex::new(log),
             journal: Mutex::new(journal),
+            level: AtomicU8::new(level),
             has_progress: AtomicBool::new(false),
             is_marked_open: AtomicBool::new(is_marked_open),
             is_written: AtomicBool::new(false),
+            is_sync_asked: AtomicBool::new(false),
+            barrier: Mutex::default(),
+            syncing: Mutex::default(),
+            freed: Mutex::default(),
             is_deleted: AtomicBool::new(false),
         })
     }
@@ -140,19 +153,30 @@ fn restored_rules(state: &State, log: &Log) -> queue::Topic {
 /// A cursor as the rules want it. Where the log no longer, or not yet, reaches, its ends hold.
 fn saved(cursor: &CursorState, log: &Log) -> Saved {
     let (seq, offset) = cursor.floor;
-    Saved {
+    let mut saved = Saved {
         floor: from_storage(log.locate(seq, offset)),
         finished: cursor.finished.iter().collect(),
+        untouched: cursor.untouched.iter().collect(),
         delivered: cursor.delivered,
         pending: cursor
             .pending
             .iter()
             .map(|(&seq, pending)| Pending {
                 seq,
+                offset: pending.offset,
                 attempts: pending.attempts,
                 due: pending.due_ns.map(WallTime),
             })
             .collect(),
+        landmarks: landmarks(cursor, log),
         is_paused: cursor.is_paused,
-    }
+    };
+    seeded::spoil(&mut saved);
+    saved
+}
+
+/// Places whose ordinals are known: over what is finished a channel leaps from one to another.
+fn landmarks(cursor: &CursorState, log: &Log) -> Vec<queue::Position> {
+    let reader = cursor.cursor.map(|(seq, offset)| log.locate(seq, offset));
+    log.segment_starts().chain([log.committed()]).chain(reader).map(from_storage).collect()
 }

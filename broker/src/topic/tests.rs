@@ -1,5 +1,8 @@
 //! A topic on a disk that fails on command: what a publisher was promised is there after a crash at any call,
-//! and what was refused is not half there.
+//! and what was refused is not half there. What each durability level survives is in `tests/levels.rs`.
+
+mod levels;
+mod stragglers;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,9 +18,12 @@ use super::Topic;
 use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::context::{Context, Health, Rules};
+use crate::durability::Durability;
+use crate::memory::Memory;
 use crate::outbox::Outbox;
 use crate::receipt::PublishError;
-use crate::record::Node;
+use crate::record::{self, Node};
+use crate::space::Space;
 use crate::timers::Timers;
 
 const DIR: &str = "/data/topics/t";
@@ -30,7 +36,10 @@ struct Got {
     seq: u64,
 }
 
-fn context() -> Arc<Context> {
+/// Segments are small, so that short scripts roll and remove them.
+const SEGMENT_BYTES: u64 = 512;
+
+fn context(durability: Durability, segment_bytes: u64) -> Arc<Context> {
     let (unsaved, _) = tokio::sync::mpsc::unbounded_channel();
     let (unserved, _) = tokio::sync::mpsc::unbounded_channel();
     let (unsynced, _) = tokio::sync::mpsc::unbounded_channel();
@@ -43,12 +52,16 @@ fn context() -> Arc<Context> {
             msg_timeout_max: Duration::from_secs(900),
             ephemeral_depth_max: 10,
             mem_queue_size: 10,
+            durability,
         },
-        // Small segments, so that short scripts roll and remove them.
-        log: LogOptions { segment_bytes: 512, cache_bytes: 256, record_bytes_max: 4096 },
+        log: LogOptions { segment_bytes, cache_bytes: 256, record_bytes_max: 4096 },
         timers: Timers::default(),
         health: Health::default(),
+        space: Space::default(),
+        memory: Memory::new(1 << 20),
         shutdown: Shutdown::new(),
+        has_failed: false.into(),
+        control: None,
         unsaved,
         unserved,
         unsynced,
@@ -56,9 +69,22 @@ fn context() -> Arc<Context> {
 }
 
 fn open(disk: &FakeDisk) -> Result<Arc<Topic>, storage::StorageError> {
+    open_at(Durability::Buffered, disk)
+}
+
+/// Open the topic with longer segments.
+fn open_large(disk: &FakeDisk, segment_bytes: u64) -> Arc<Topic> {
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    disk.create_dir(Path::new(DIR)).unwrap();
+    let context = context(Durability::Buffered, segment_bytes);
+    Topic::open(TopicName::new("t").unwrap(), context, disk, Path::new(DIR)).unwrap()
+}
+
+/// Open the topic in a broker with this default.
+fn open_at(level: Durability, disk: &FakeDisk) -> Result<Arc<Topic>, storage::StorageError> {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     disk.create_dir(Path::new(DIR))?;
-    Topic::open(TopicName::new("t").unwrap(), context(), disk, Path::new(DIR))
+    Topic::open(TopicName::new("t").unwrap(), context(level, SEGMENT_BYTES), disk, Path::new(DIR))
 }
 
 fn publish(topic: &Arc<Topic>, bodies: &[&str]) -> Result<(), PublishError> {
@@ -89,7 +115,7 @@ fn messages(mut bytes: &[u8]) -> Vec<Got> {
         all.push(Got {
             body: String::from_utf8(body.to_vec()).unwrap(),
             attempts: head.attempts,
-            seq: Node::new(1).seq_of(&head.id).unwrap(),
+            seq: record::seq_of(&head.id).unwrap(),
         });
         bytes = &bytes[used..];
     }

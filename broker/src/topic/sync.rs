@@ -1,0 +1,148 @@
+//! When what a topic has written survives a power cut: at once and before the OK at `fsync`, a little behind at
+//! `buffered`, never at `memory`.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use storage::{Bug, Entry, Journal, JournalSync, StorageError, is_planted};
+
+use super::{Topic, Unsettled};
+use crate::channel::Channel;
+use crate::durability::Durability;
+use crate::receipt::{Batch, PublishError, Receipt};
+
+impl Topic {
+    /// Its level: its own, or the broker's default. Ephemeral topics are never on disk.
+    pub(crate) fn durability(&self) -> Durability {
+        if self.name.is_ephemeral() {
+            return Durability::Memory;
+        }
+        Durability::from_byte(self.level.load(Ordering::Acquire)).unwrap_or(self.context.rules.durability)
+    }
+
+    /// Something is with the kernel only: have it synced when its level says so.
+    pub(crate) fn sync_as_promised(self: &Arc<Self>) {
+        match self.durability() {
+            Durability::Memory => {}
+            Durability::Buffered => {
+                if !self.is_written.swap(true, Ordering::AcqRel) {
+                    let _stopping = self.context.unsynced.send(Arc::clone(self));
+                }
+            }
+            Durability::Fsync => self.sync_soon(),
+        }
+    }
+
+    /// Settled when all that the journal has been told so far is as durable as the topic's level demands.
+    pub(crate) fn barrier(self: &Arc<Self>) -> Receipt {
+        if self.durability() != Durability::Fsync {
+            return Receipt::kept();
+        }
+        let receipt = {
+            let mut barrier = self.barrier.lock().unwrap_or_else(PoisonError::into_inner);
+            barrier.get_or_insert_default().receipt()
+        };
+        self.sync_soon();
+        receipt
+    }
+
+    /// Sync what is with the kernel and settle what waits for it. A sync that fails ends the process: the kernel may
+    /// have dropped the pages, and would call the next sync a success.
+    pub(crate) fn sync_or_stop(&self) {
+        if let Err(error) = self.sync()
+            && !is_planted(Bug::RetrySync)
+        {
+            tracing::error!(topic = %self.name, %error, "cannot sync");
+            self.context.fail_stop(&error);
+        }
+    }
+
+    /// Make what is with the kernel survive a power cut.
+    pub(crate) fn sync(&self) -> Result<(), StorageError> {
+        let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whatever is written from here on asks again.
+        self.is_written.store(false, Ordering::Release);
+        self.is_sync_asked.store(false, Ordering::Release);
+        let barrier = self.barrier.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (log, unsettled, committed) = {
+            let mut log = self.lock_log();
+            (log.log.take_unsynced(), std::mem::take(&mut log.unsettled), log.log.committed())
+        };
+        let waiting: Vec<_> = unsettled.iter().map(|one| Arc::clone(&one.batch)).chain(barrier).collect();
+        let (journal, held) = self.journal_target();
+        // A batch that was written before another file's sync failed must not be promised by a second try.
+        if self.context.has_failed() {
+            settle(&waiting, Some(&self.context.health.text()));
+            return Ok(());
+        }
+        let synced = log
+            .map_or(Ok(()), storage::Unsynced::sync)
+            .and_then(|()| journal.map_or(Ok(()), |file| file.sync_data()));
+        let synced = if is_planted(Bug::RetrySync) { Ok(()) } else { synced };
+        settle(&waiting, synced.as_ref().err().map(StorageError::to_string).as_ref());
+        // A topic that is deleted meanwhile takes its folder with it, and nothing of it need survive.
+        if self.is_deleted() {
+            return Ok(());
+        }
+        synced?;
+        self.note_synced(committed);
+        self.show(&unsettled, &held);
+        Ok(())
+    }
+
+    /// What to sync of the journal, and the channels whose news are in it: those hold the journal's lock from when they
+    /// give their news until it is written.
+    fn journal_target(&self) -> (Option<JournalSync>, Vec<Arc<Channel>>) {
+        let journal = self.lock_journal();
+        let held = self.channels().iter().filter(|channel| channel.is_held()).cloned().collect();
+        (journal.as_ref().and_then(Journal::sync_target), held)
+    }
+
+    /// What was waiting for the sync may be delivered.
+    fn show(&self, unsettled: &[Unsettled], held: &[Arc<Channel>]) {
+        let (visible, channels) = {
+            let mut log = self.lock_log();
+            let shown = unsettled.iter().filter_map(|one| log.rules.publish(one.tail, one.bytes)).last();
+            (shown, Arc::clone(&log.channels))
+        };
+        let now = self.context.clock.now();
+        held.iter().for_each(|channel| channel.release());
+        for channel in channels.iter().filter(|_| visible.is_some()) {
+            channel.extend(visible.unwrap_or_default());
+        }
+        let is_touched =
+            |channel: &&Arc<Channel>| visible.is_some() || held.iter().any(|one| Arc::ptr_eq(one, channel));
+        channels.iter().filter(is_touched).for_each(|channel| channel.dispatch_once(now));
+    }
+
+    /// Tell the next start how far it need not look for torn writes. Not synced itself: what it says is true.
+    fn note_synced(&self, at: storage::Position) {
+        let mut journal = self.lock_journal();
+        let Some(journal) = journal.as_mut() else { return };
+        if self.is_deleted() || journal.state().synced == Some(at) {
+            return;
+        }
+        journal.note(Entry::Synced { at });
+        // A refusal is met again, and told, by the next write that matters.
+        let _told_later = journal.flush();
+    }
+
+    /// Have it synced, away from this thread. One sync is under way and one waits at most.
+    pub(crate) fn sync_soon(self: &Arc<Self>) {
+        if self.is_sync_asked.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let topic = Arc::clone(self);
+        match &self.context.control {
+            // A sync blocks for as long as the device takes; what is appended meanwhile shares the next.
+            Some(control) => drop(control.spawn_blocking(move || topic.sync_or_stop())),
+            None => topic.sync_or_stop(),
+        }
+    }
+}
+
+fn settle(waiting: &[Arc<Batch>], failure: Option<&String>) {
+    for batch in waiting {
+        batch.settle(failure.map_or(Ok(()), |why| Err(PublishError::Refused(why.clone()))));
+    }
+}
