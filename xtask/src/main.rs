@@ -2,6 +2,7 @@
 //! the tools a developer would call by hand, in the one order that counts.
 
 mod cache;
+mod chaos;
 mod ci;
 mod crds;
 mod setup;
@@ -14,6 +15,7 @@ usage: cargo xtask TASK
 
   ci             everything CI runs: fmt, clippy, docs, generated files, all tests
   setup          prepare what the client tests need (Go and Python clients), in a cache outside the checkout
+  chaos FAULT    strike a real nsqd under load again and again, and check all that happened (chaos --help)
   crds           rewrite manifests/crds from the operator's types
   crds --check   fail if manifests/crds is not what the operator's types give
 ";
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
+        ["chaos", rest @ ..] => return chaos::run(rest),
         ["ci"] => ci::run(),
         ["setup"] => setup::run(),
         ["crds"] => crds::write(),
