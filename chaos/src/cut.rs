@@ -89,13 +89,15 @@ impl Fault for Cut {
         } else {
             (SYNC_BEHIND + late, SYNC_BEHIND + late, SYNC_BEHIND + late)
         };
-        // Counted attempts are in the journal with the FINs, and as far behind.
-        let requeue_window = finish_window;
-        // nsqd delivers what is written and syncs it meanwhile: a consumer may have seen what the cut then takes, as long
-        // as nobody was told OK.
+        // At fsync nothing is delivered before it is synced, and nothing again before the journal says so. At buffered
+        // counted attempts are in the journal with the FINs, and as far behind; and a consumer may have seen what the cut
+        // then takes.
+        let is_fsync = loss_window.is_zero();
+        let requeue_window = if is_fsync { Duration::ZERO } else { finish_window };
+        let unacked_window = if is_fsync { Duration::ZERO } else { late };
         Rules {
             loss_window,
-            unacked_window: late,
+            unacked_window,
             finish_window,
             requeue_window,
             barrier_window,

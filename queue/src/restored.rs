@@ -265,3 +265,57 @@ fn places(floor: Position, landmarks: &[Position], pending: &[Pending]) -> VecDe
 fn reach_of(last: Position, next: Position) -> u64 {
     last.seq.saturating_add(next.ordinal.saturating_sub(last.ordinal)).min(next.seq)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seq: u64, ordinal: u64) -> Position {
+        Position { seq, offset: ordinal * 10, ordinal }
+    }
+
+    /// Two segments of a hundred messages; the numbers of the second begin at a thousand.
+    fn two_segments(finished: Vec<Range<u64>>) -> Restored {
+        let landmarks = vec![at(0, 0), at(1000, 100), at(1100, 200)];
+        Restored::new(&Saved { finished, landmarks, ..Saved::default() })
+    }
+
+    #[test]
+    fn a_leap_goes_over_the_end_of_a_segment_that_is_all_finished() {
+        let mut restored = two_segments(vec![5..100, 1000..1050]);
+        assert_eq!(restored.leap(at(4, 4), 2000), None);
+        assert_eq!(restored.leap(at(5, 5), 2000), Some(at(1000, 100)));
+        let mut restored = two_segments(vec![Range { start: 5, end: 99 }]);
+        assert_eq!(restored.leap(at(5, 5), 2000), None);
+    }
+
+    #[test]
+    fn a_leap_does_not_go_beyond_what_is_visible() {
+        let mut restored = two_segments(vec![Range { start: 5, end: 100 }]);
+        assert_eq!(restored.leap(at(5, 5), 999), None);
+        assert_eq!(restored.leap(at(5, 5), 1000), Some(at(1000, 100)));
+    }
+
+    #[test]
+    fn places_of_a_log_that_is_no_more_are_left_out() {
+        let entry = |seq, offset| Pending { seq, offset, attempts: 1, due: None };
+        let landmarks = vec![at(0, 0), at(1000, 100), at(1100, 200)];
+        let pending = [entry(50, 500), entry(60, 1500), entry(500, 900), entry(1010, 900), entry(1020, 1200)];
+        let places = places(Position::default(), &landmarks, &pending);
+        let kept: Vec<Position> = places.iter().map(|place| place.at).collect();
+        assert_eq!(kept, [at(50, 50), at(1000, 100), at(1020, 120), at(1100, 200)]);
+    }
+
+    #[test]
+    fn what_is_finished_or_pending_is_not_untouched() {
+        let saved = Saved {
+            finished: vec![3..5, 8..9, 20..30],
+            untouched: vec![10..25, 0..9],
+            pending: vec![Pending { seq: 1, offset: 0, attempts: 1, due: None }],
+            ..Saved::default()
+        };
+        let restored = Restored::new(&saved);
+        assert_eq!(restored.untouched, [0..1, 2..3, 5..8, 10..20]);
+        assert_eq!((restored.deferred_count(), restored.finished_count()), (15, 13));
+    }
+}

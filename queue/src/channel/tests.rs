@@ -113,6 +113,61 @@ fn attempts_stop_counting_at_their_largest_number() {
     assert_eq!(outlet.delivered, [(0, u16::MAX)]);
 }
 
+/// Three messages of which the second is due in two hours, and nothing to read between 30 and 70.
+struct Holed;
+
+impl Outlet<()> for Holed {
+    fn fetch(&mut self, offset: u64) -> Fetched {
+        match offset {
+            30 => Fetched::Lost { next: 50, messages: 2, next_seq: Some(5) },
+            50 => Fetched::Lost { next: 70, messages: 2, next_seq: Some(7) },
+            _ => {
+                let due = (offset == 10).then_some(WallTime(7_200_000_000_000));
+                Fetched::Message { seq: offset / 10, next: offset + 10, due }
+            }
+        }
+    }
+
+    fn deliver(&mut self, (): &(), seq: u64, _: u16) -> Room {
+        assert_eq!(seq, 1, "only this one is due");
+        Room::Left
+    }
+
+    fn has_room(&mut self, (): &()) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_due_time_that_only_the_journal_knows_is_not_looked_for_in_the_record() {
+    let due = Some(WallTime(10_800_000_000_000));
+    let pending = [0, 2].map(|seq| Pending { seq, offset: seq * 10, attempts: 0, due });
+    let saved = Saved { pending: pending.into(), ..Saved::default() };
+    let mut channel = Channel::restore(RULES, saved, at(3));
+    channel
+        .subscribe(ONLY, (), Subscription { msg_timeout: Duration::from_secs(60), sample_rate: 0 })
+        .unwrap();
+    channel.set_ready(ONLY, 9);
+    channel.dispatch(later(0), &mut Holed);
+    let now = Now { wall: WallTime(7_200_000_000_000), ..later(7200) };
+    channel.expire(now);
+    channel.dispatch(now, &mut Holed);
+    assert_eq!((channel.in_flight_count(), channel.deferred_count()), (1, 2));
+}
+
+#[test]
+fn of_two_holes_each_is_judged_by_its_own_numbers() {
+    let saved = Saved {
+        floor: at(3),
+        finished: vec![std::ops::Range { start: 3, end: 5 }],
+        delivered: 7,
+        ..Saved::default()
+    };
+    let mut channel: Channel<()> = Channel::restore(RULES, saved, at(7));
+    channel.dispatch(later(0), &mut Holed);
+    assert_eq!((channel.lost_count(), channel.cursor()), (2, at(7)));
+}
+
 #[test]
 fn an_ephemeral_channel_with_a_long_backlog_jumps_instead_of_reading_it() {
     let rules = ChannelRules { is_ephemeral: true, ephemeral_depth_max: 100, ..RULES };

@@ -79,6 +79,7 @@ impl Journal {
         assert!(progress.floor >= self.floor, "a floor never goes back");
         assert!(progress.finished.iter().all(|range| range.start >= progress.floor.0));
         assert!(progress.finished.windows(2).all(|pair| pair[0].end < pair[1].start), "coalesced");
+        assert!(progress.untouched.iter().all(|range| range.start >= progress.floor.0));
         self.floor = progress.floor;
         self.delivered = progress.delivered;
         self.cursor = progress.cursor;

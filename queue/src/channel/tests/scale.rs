@@ -125,6 +125,25 @@ fn a_million_due_at_the_same_moment_all_come_and_take_little_memory_meanwhile() 
 }
 
 #[test]
+fn squeezing_out_stale_alarms_keeps_the_others() {
+    let mut outlet = Dues::new(1, some_time);
+    let mut channel = outlet.channel(50_000);
+    dispatch_all(&mut channel, wall(0), &mut outlet);
+    let minute = HOUR / 60;
+    for now in (0..=12 * HOUR).step_by(10 * minute as usize).map(wall) {
+        channel.expire(now);
+        dispatch_all(&mut channel, now, &mut outlet);
+        for (seq, _) in outlet.delivered.drain(..) {
+            let due = some_time(seq).unwrap();
+            let is_in_time = due <= now.wall && due.after(Duration::from_secs(600)) > now.wall;
+            assert!(is_in_time, "{seq} is due at {due:?} and came at {now:?}");
+            channel.finish(ONLY, seq).unwrap();
+        }
+    }
+    assert_eq!((channel.deferred_count(), channel.floor().0), (0, 50_000));
+}
+
+#[test]
 fn requeued_messages_far_from_one_another_cost_two_hundred_bytes_each() {
     let mut outlet = Dues::new(1, |_| None);
     let mut channel = outlet.channel(6_400);
