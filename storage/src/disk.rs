@@ -250,6 +250,52 @@ mod tests {
     }
 
     #[test]
+    fn what_fails_names_its_file_and_what_was_tried() {
+        let dir = tempfile::tempdir().unwrap();
+        let (never, file) = (dir.path().join("never/x"), dir.path().join("file"));
+        RealDisk.create(&file).unwrap();
+        let failures = [
+            RealDisk.list(&never).map(drop),
+            RealDisk.create(&never).map(drop),
+            RealDisk.remove(&never),
+            RealDisk.remove_dir(&never),
+            RealDisk.rename(&never, &file),
+            RealDisk.sync_dir(&never),
+            RealDisk.open(&never).map(drop),
+        ];
+        for failure in failures {
+            let error = failure.unwrap_err();
+            assert!(error.is_missing() && error.path == never, "{error}");
+            assert!(error.to_string().contains("could not") && !error.is_passing(), "{error}");
+        }
+        let inside = RealDisk.create_dir(&file.join("x")).unwrap_err();
+        assert_eq!(inside.kind, ErrorKind::Io(io::ErrorKind::NotADirectory));
+        let folder = RealDisk.open(dir.path()).unwrap_err();
+        assert_eq!(folder.kind, ErrorKind::Io(io::ErrorKind::IsADirectory));
+        assert!(folder.to_string().contains("move it away"), "{folder}");
+    }
+
+    #[test]
+    fn names_come_and_go_on_the_real_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        let file = RealDisk.create(&from).unwrap();
+        file.write_at(b"abcdef", 0).unwrap();
+        file.set_len(3).unwrap();
+        assert!(!file.is_empty().unwrap());
+        RealDisk.rename(&from, &to).unwrap();
+        RealDisk.sync_dir(dir.path()).unwrap();
+        assert!(!RealDisk.exists(&from).unwrap() && RealDisk.exists(&to).unwrap());
+        let mut bytes = [0; 9];
+        assert_eq!(RealDisk.open(&to).unwrap().read_at(&mut bytes, 1).unwrap(), 2);
+        assert_eq!(&bytes[..2], b"bc");
+        RealDisk.remove(&to).unwrap();
+        RealDisk.create_dir(&from.join("deep")).unwrap();
+        RealDisk.remove_dir(&from).unwrap();
+        assert!(RealDisk.list(dir.path()).unwrap().is_empty());
+    }
+
+    #[test]
     fn the_space_of_a_disk_is_known() {
         let dir = tempfile::tempdir().unwrap();
         let space = RealDisk.space(dir.path()).unwrap();

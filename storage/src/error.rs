@@ -160,6 +160,38 @@ mod tests {
     }
 
     #[test]
+    fn every_refusal_says_what_to_do() {
+        let path = Path::new("/data/x");
+        let texts = [
+            (StorageError::new(ErrorKind::Exhausted, "open", path), "ulimit -n"),
+            (
+                StorageError::new(ErrorKind::Io(io::ErrorKind::PermissionDenied), "open", path),
+                "read and write access",
+            ),
+            (
+                StorageError::new(ErrorKind::Io(io::ErrorKind::NotFound), "open", path),
+                "may have been removed",
+            ),
+            (
+                StorageError::new(ErrorKind::Io(io::ErrorKind::NotADirectory), "list", path),
+                "put the folder back",
+            ),
+            (StorageError::new(ErrorKind::Foreign, "open", path), "move it away"),
+            (StorageError::new(ErrorKind::Locked, "lock", path), "another nsqd"),
+            (StorageError::new(ErrorKind::Name, "create", path), "empty or too long"),
+            (StorageError::new(ErrorKind::Unsupported, "free a part of", path), "choose a data path"),
+            (StorageError::belongs_to("prod/a", path), "prod/a"),
+        ];
+        for (error, expected) in texts {
+            let text = error.to_string();
+            assert!(text.contains("/data/x"), "{text}");
+            assert!(text.contains(expected), "{text}");
+        }
+        let exhausted = StorageError::io(&io::Error::from_raw_os_error(24), "open", path);
+        assert!(exhausted.is_passing() && !exhausted.is_full());
+    }
+
+    #[test]
     fn other_failures_are_not_taken_for_a_full_disk() {
         let error = StorageError::io(&io::Error::from_raw_os_error(5), "sync", Path::new("a.log"));
         assert!(!error.is_full());

@@ -327,6 +327,11 @@ impl Log {
         self.files.as_mut()?.take_unsynced()
     }
 
+    /// How many files have bytes that nobody has synced yet. They are held open until somebody does.
+    pub fn unsynced_files(&self) -> usize {
+        self.files.as_ref().map_or(0, Files::unsynced_files)
+    }
+
     /// Up to where everything survives a power cut once what `take_unsynced` gave is synced: all that is committed,
     /// unless a full disk keeps an unclean end's tail from being written again. For [`crate::Entry::Synced`].
     pub fn syncable(&self) -> Position {

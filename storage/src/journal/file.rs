@@ -2,8 +2,8 @@
 //! replacing, is the journal's business.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::disk::{Disk, File};
 use crate::error::{ErrorKind, StorageError};
@@ -49,6 +49,9 @@ struct Unsynced {
     content: AtomicBool,
     /// The directory has not been synced since the file was created.
     name: AtomicBool,
+    /// One sync at a time: who comes while another is under way must not be told that there is nothing to do. And
+    /// how one failed: what it was to sync is never known to be synced, whatever a later one says.
+    failure: Mutex<Option<StorageError>>,
 }
 
 /// What reading a file found.
@@ -178,7 +181,8 @@ impl FrameFile {
         self.end = bytes.len() as u64;
         self.empty_buffer();
         self.is_condemned = false;
-        self.unsynced.content.store(false, Ordering::Release);
+        // What an earlier sync does, or fails to do, is of the old file.
+        self.unsynced = Arc::default();
         self.unsynced.name.store(true, Ordering::Release);
         disk.sync_dir(dir)?;
         self.unsynced.name.store(false, Ordering::Release);
@@ -238,16 +242,16 @@ pub(crate) struct FrameSync {
 impl FrameSync {
     /// Sync what was written before. What is written meanwhile asks again.
     pub(crate) fn sync(&self, disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
-        if self.unsynced.content.swap(false, Ordering::AcqRel) {
-            self.file.sync_data()?;
+        let mut failure = self.unsynced.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = &*failure {
+            return Err(error.clone());
         }
-        if self.unsynced.name.swap(false, Ordering::AcqRel)
-            && let Err(error) = disk.sync_dir(dir)
-        {
-            self.unsynced.name.store(true, Ordering::Release);
-            return Err(error);
-        }
-        Ok(())
+        let content = self.unsynced.content.swap(false, Ordering::AcqRel);
+        let name = self.unsynced.name.swap(false, Ordering::AcqRel);
+        let result = if content { self.file.sync_data() } else { Ok(()) };
+        let result = result.and_then(|()| if name { disk.sync_dir(dir) } else { Ok(()) });
+        *failure = result.as_ref().err().cloned();
+        result
     }
 }
 

@@ -29,7 +29,7 @@ impl Files {
     pub(crate) fn new(disk: Arc<dyn Disk>, dir: &Path, active: Option<Arc<dyn File>>) -> Self {
         let mut unsynced = Unsynced::new(disk.clone(), dir);
         // What an earlier run wrote may be with the kernel only.
-        active.iter().for_each(|file| unsynced.add(file));
+        active.iter().for_each(|file| unsynced.add(None, file));
         Self { disk, dir: Arc::from(dir), active, leftovers: Vec::new(), rewrite: None, unsynced }
     }
 
@@ -55,6 +55,7 @@ impl Files {
         if let Some(rewrite) = &mut self.rewrite {
             rewrite.forget(segment);
         }
+        self.unsynced.forget(segment.base.offset);
         absent_is_fine(self.disk.remove(&segment.path(&self.dir)))
     }
 
@@ -66,7 +67,11 @@ impl Files {
 
     /// An earlier run wrote to it.
     pub(crate) fn add_unsynced(&mut self, file: &Arc<dyn File>) {
-        self.unsynced.add(file);
+        self.unsynced.add(None, file);
+    }
+
+    pub(crate) fn unsynced_files(&self) -> usize {
+        self.unsynced.file_count()
     }
 
     /// Where writing again begins that must come before the next write.
@@ -138,7 +143,7 @@ impl Files {
         let (Some(file), Some(segment)) = (&self.active, segments.last()) else {
             unreachable!("a batch without a segment begins one")
         };
-        self.unsynced.add(file);
+        self.unsynced.add(Some(segment.base.offset), file);
         file.write_at(piece, segment.place(at))
     }
 

@@ -64,11 +64,9 @@ pub(crate) fn open(
     let mut segments = opening.find_segments()?;
     let last = opening.walk_last(&mut segments)?;
     opening.count_gaps(&segments)?;
-    let (mut end, split, mut active) = match last {
-        Some(Last { end, split, file }) => (end, split, Some(file)),
-        None => (opening.unread.base, Vec::new(), None),
-    };
-    let behind = opening.behind_synced(&segments, end, split)?;
+    let mut end = last.as_ref().map_or(opening.unread.base, |last| last.end);
+    let mut active = last.as_ref().map(|last| last.file.clone());
+    let behind = opening.behind_synced(&segments, last)?;
     let mut rewrite = opening.unsynced(&behind);
     if opening.go_behind_synced(&mut end, segments.first()) {
         active = None;
@@ -134,6 +132,8 @@ impl Unread {
 }
 
 struct Last {
+    /// From where on it was walked.
+    from: Position,
     end: Position,
     split: Vec<u64>,
     file: Arc<dyn File>,
@@ -197,7 +197,12 @@ impl Opening<'_> {
             if walked.end.offset > segment.base.offset || bytes == 0 {
                 self.recovered.damaged_bytes += walked.damaged_bytes;
                 self.recovered.damaged_records += walked.damaged_records;
-                return Ok(Some(Last { end: walked.end, split: walked.split, file }));
+                return Ok(Some(Last {
+                    from: walked.course.from,
+                    end: walked.end,
+                    split: walked.split,
+                    file,
+                }));
             }
             segments.pop();
             self.unread.seq = self.unread.seq.max(segment.base.seq);
@@ -215,12 +220,19 @@ impl Opening<'_> {
 
     /// Walk a segment from where it is not known to be synced. What a crash split is made unreadable, damage kept.
     fn walk(&self, file: &dyn File, segment: Segment, file_end: u64) -> Result<Walk, StorageError> {
-        let from = self.checkpoint(file, segment, file_end)?;
+        // It was full and synced when space of it was freed, though it may be the last now: a power cut took the next.
+        // What is not there is no damage, and no batch of it was split.
+        let is_punched = segment::is_punched(file)?;
+        let from = self.checkpoint(file, segment, file_end, is_punched)?;
         // Without a word about syncs, a clean end synced all and an unclean one nothing.
         let unknown = if self.start.is_clean { u64::MAX } else { 0 };
         let synced = self.start.synced.map_or(unknown, |at| at.offset);
-        let course = Course { segment, from, file_end, synced, is_strict: !self.start.is_clean };
-        let walked = Walk::along(file, course, self.options)?;
+        let course =
+            Course { segment, from, file_end, synced, is_strict: !self.start.is_clean && !is_punched };
+        let mut walked = Walk::along(file, course, self.options)?;
+        if is_punched {
+            walked.forget_damage();
+        }
         self.forget_split(file, segment, &walked.split)?;
         for hole in &walked.holes {
             let places = (segment.place(hole.start), segment.place(hole.end));
@@ -242,7 +254,13 @@ impl Opening<'_> {
     }
 
     /// Where the walk begins: at the synced place, if it is one of this segment and a batch begins there.
-    fn checkpoint(&self, file: &dyn File, segment: Segment, file_end: u64) -> Result<Position, StorageError> {
+    fn checkpoint(
+        &self,
+        file: &dyn File,
+        segment: Segment,
+        file_end: u64,
+        is_punched: bool,
+    ) -> Result<Position, StorageError> {
         let base = segment.base;
         let inside = |at: &Position| (base.offset..=file_end).contains(&at.offset);
         let Some(at) = self.start.synced.filter(inside) else { return Ok(base) };
@@ -252,7 +270,7 @@ impl Opening<'_> {
             return Ok(base);
         }
         // At the end the numbers may have jumped already, though not in this segment.
-        if at.offset == file_end {
+        if at.offset == file_end || is_punched {
             return Ok(dense);
         }
         if at.seq > dense.seq {
@@ -320,41 +338,45 @@ impl Opening<'_> {
     fn behind_synced(
         &mut self,
         segments: &[Segment],
-        end: Position,
-        split_at_end: Vec<u64>,
+        last: Option<Last>,
     ) -> Result<Vec<Piece>, StorageError> {
-        if self.start.is_clean && self.start.synced.is_none() {
-            return Ok(Vec::new());
-        }
-        let synced = self.start.synced.map_or(0, |at| at.offset);
-        let mut split_at_end = Some(split_at_end);
         let mut pieces = Vec::new();
-        let ends = segments.iter().skip(1).map(|next| (next.base, false)).chain([(end, true)]);
-        for (segment, (end, is_last)) in segments.iter().zip(ends) {
-            if end.offset <= synced.max(segment.base.offset) {
-                continue;
+        let Some(last) = last.filter(|_| !self.start.is_clean || self.start.synced.is_some()) else {
+            return Ok(pieces);
+        };
+        let synced = self.start.synced.map_or(0, |at| at.offset);
+        for pair in segments.windows(2) {
+            let [segment, next] = pair else { continue };
+            if next.base.offset > synced {
+                pieces.extend(self.piece(*segment, next.base)?);
             }
-            let file = self.disk.open(&segment.path(self.dir))?;
-            if segment::is_punched(&*file)? {
-                // It was synced before, whatever is known of that now.
-                continue;
+        }
+        if let Some(segment) = segments.last().filter(|_| last.end.offset > last.from.offset.max(synced)) {
+            let Last { from, end, split, file } = last;
+            if !segment::is_punched(&*file)? {
+                pieces.push(Piece { segment: *segment, from, end, split, file });
             }
-            let file_end = segment.base.offset + file.len()?.saturating_sub(segment::HEADER_BYTES as u64);
-            let is_inside = synced > segment.base.offset;
-            let from = if is_inside { self.checkpoint(&*file, *segment, file_end)? } else { segment.base };
-            let split = match split_at_end.take_if(|_| is_last) {
-                Some(split) => split,
-                None if self.start.is_clean || self.start.synced.is_none() => Vec::new(),
-                None => {
-                    let walked = self.walk(&*file, *segment, file_end.min(end.offset))?;
-                    self.recovered.torn_bytes += walked.torn_bytes;
-                    self.recovered.torn_records += walked.torn_records;
-                    walked.split
-                }
-            };
-            pieces.push(Piece { segment: *segment, from, end, split, file });
         }
         Ok(pieces)
+    }
+
+    /// What a segment that is not the last holds behind the synced place.
+    fn piece(&mut self, segment: Segment, end: Position) -> Result<Option<Piece>, StorageError> {
+        let file = self.disk.open(&segment.path(self.dir))?;
+        // Where space was freed it was synced before, whatever is known of that now.
+        if end.offset <= segment.base.offset || segment::is_punched(&*file)? {
+            return Ok(None);
+        }
+        let file_end = segment.base.offset + file.len()?.saturating_sub(segment::HEADER_BYTES as u64);
+        let from = self.checkpoint(&*file, segment, file_end, false)?;
+        let mut split = Vec::new();
+        if !self.start.is_clean && self.start.synced.is_some() {
+            let walked = self.walk(&*file, segment, file_end.min(end.offset))?;
+            self.recovered.torn_bytes += walked.torn_bytes;
+            self.recovered.torn_records += walked.torn_records;
+            split = walked.split;
+        }
+        Ok(Some(Piece { segment, from, end, split, file }))
     }
 
     /// What an unclean end left in the page cache, perhaps only there. Where no place is known to be synced, the
@@ -395,6 +417,9 @@ impl Opening<'_> {
 
     /// What the cursors still needed and the oldest segments would have held.
     fn count_missing(&mut self, start: Position) {
+        // What was not synced may be torn from the front, too.
+        let synced = self.start.synced.filter(|_| !self.start.is_clean);
+        let start = synced.filter(|synced| synced.offset < start.offset).unwrap_or(start);
         let Some((seq, offset)) = self.start.floor.filter(|(_, offset)| *offset < start.offset) else {
             return;
         };

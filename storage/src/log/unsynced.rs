@@ -12,7 +12,8 @@ use crate::seeded::{Bug, is_planted};
 pub struct Unsynced {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    files: Vec<Arc<dyn File>>,
+    /// With the offset their segment begins at, where it is known.
+    files: Vec<(Option<u64>, Arc<dyn File>)>,
     has_new_files: bool,
 }
 
@@ -21,11 +22,21 @@ impl Unsynced {
         Self { disk, dir: dir.to_path_buf(), files: Vec::new(), has_new_files: false }
     }
 
-    /// A file was written to.
-    pub(crate) fn add(&mut self, file: &Arc<dyn File>) {
-        if !self.files.iter().any(|known| Arc::ptr_eq(known, file)) {
-            self.files.push(file.clone());
+    /// A file was written to. The newest is the likeliest to be known.
+    pub(crate) fn add(&mut self, base: Option<u64>, file: &Arc<dyn File>) {
+        if !self.files.iter().rev().any(|(_, known)| Arc::ptr_eq(known, file)) {
+            self.files.push((base, file.clone()));
         }
+    }
+
+    /// The segment that begins there is removed: its file must not be held open, and its space with it.
+    pub(crate) fn forget(&mut self, base: u64) {
+        self.files.retain(|(known, _)| *known != Some(base));
+    }
+
+    /// How many files wait.
+    pub(crate) fn file_count(&self) -> usize {
+        self.files.len()
     }
 
     /// A file was created: its name must survive too.
@@ -48,7 +59,7 @@ impl Unsynced {
     /// A sync failed. The kernel may have dropped the bytes and will not say so again: nothing that was written to
     /// these files since the last sync can be trusted, and trying again proves nothing.
     pub fn sync(self) -> Result<(), StorageError> {
-        for file in &self.files {
+        for (_, file) in &self.files {
             file.sync_data()?;
         }
         if self.has_new_files && !is_planted(Bug::SkipDirectorySync) {

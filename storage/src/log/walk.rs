@@ -40,7 +40,7 @@ pub(crate) struct Walk {
     pub(crate) torn_records: u64,
     /// The valid records of batches that are not whole.
     pub(crate) split: Vec<u64>,
-    course: Course,
+    pub(crate) course: Course,
     /// The batch whose last record has not been seen.
     open: Option<Open>,
     /// What is none since the last whole batch: bytes, and how many records they were. Part of a torn tail until
@@ -94,6 +94,12 @@ impl Walk {
             walk.split.clear();
         }
         Ok(walk)
+    }
+
+    /// What is not there is no damage.
+    pub(crate) fn forget_damage(&mut self) {
+        (self.damaged_bytes, self.damaged_records) = (0, 0);
+        self.holes.clear();
     }
 
     /// A valid record at `at`, where one numbered `seq` was expected at `offset`.

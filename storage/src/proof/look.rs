@@ -101,7 +101,7 @@ impl Opened {
     pub(super) fn check(&self, model: &Model, end: End) {
         let alarm = (self.recovered.damaged_records, self.recovered.missing_records);
         // A power cut may leave the journal with a hole, too; what is unsaid in it is known only roughly.
-        let is_known = !model.has_holes && self.state.damaged_frames == 0;
+        let is_known = !model.has_holes && self.state.damaged_frames == 0 && self.state.synced.is_some();
         assert!(alarm == (0, 0) || !is_known, "false alarm: {:?} of {:?}", self.recovered, self.state);
         // Where nothing is known of syncs, a segment without a record may have been one.
         let is_kept = self.state.synced.is_some() && end == End::Kill;
@@ -110,7 +110,7 @@ impl Opened {
             let stored = model.stored(*seq, *offset, payload);
             let stored = stored.unwrap_or_else(|| panic!("record {seq} at {offset} was never written"));
             // A batch that was synced may have lost what nobody is owed, and not by a crash.
-            if *seq >= model.synced {
+            if *seq >= model.synced && !model.is_punched(*offset) {
                 let mut batch =
                     (stored.batch.0..stored.batch.1).filter(|_| *offset >= self.log.start().offset);
                 let gone = batch.find(|seq| !self.found.contains_key(seq));

@@ -151,6 +151,45 @@ fn a_sync_that_fails_condemns_what_was_written() {
 }
 
 #[test]
+fn a_sync_that_failed_is_not_made_good_by_another() {
+    let disk = written();
+    let (mut journal, _) = open(&disk);
+    journal.note(Entry::Opened);
+    journal.flush().unwrap();
+    journal.note(Entry::CursorClosed { id: 0 });
+    journal.flush().unwrap();
+    let (files, again) = (journal.sync_target().unwrap(), journal.sync_target().unwrap());
+    disk.fail_at(disk.calls() + 1, Fault::io());
+    files.sync_data().unwrap_err();
+    disk.heal();
+    again.sync_data().unwrap_err();
+    journal.sync_target().unwrap().sync_data().unwrap_err();
+    // Only a new file is.
+    journal.flush_durable().unwrap_err();
+    journal.flush_durable().unwrap();
+    assert_eq!(&open(&disk.power_cut_losing_all()).1.cursors, &journal.state().cursors);
+}
+
+#[test]
+fn what_a_failed_sync_dropped_is_written_again_after_an_unclean_end() {
+    let disk = written();
+    disk.sync_all();
+    let (mut journal, _) = open(&disk);
+    journal.note(Entry::CursorOpened { id: 3, name: "late", at: at(60) });
+    journal.flush().unwrap();
+    disk.fail_at(disk.calls() + 1, Fault::io());
+    journal.sync_target().unwrap().sync_data().unwrap_err();
+    // The page cache still shows it to the next run, which promises it to clients.
+    let disk = disk.crash();
+    let (mut journal, state) = open(&disk);
+    assert_eq!(names(&state), ["a", "b", "late"]);
+    journal.note(Entry::Opened);
+    journal.flush().unwrap();
+    journal.sync_target().unwrap().sync_data().unwrap();
+    assert_eq!(names(&open(&disk.power_cut_losing_all()).1), ["a", "b", "late"]);
+}
+
+#[test]
 fn a_long_copy_is_replaced_by_a_snapshot() {
     let disk = disk();
     let (mut journal, _) = open(&disk);

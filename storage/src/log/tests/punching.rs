@@ -88,6 +88,29 @@ fn an_unclean_end_does_not_take_freed_space_for_a_split_batch_whatever_it_knows(
 }
 
 #[test]
+fn a_power_cut_that_takes_the_next_segment_leaves_the_freed_one_as_it_is() {
+    let disk = FakeDisk::default();
+    let mut log = filled(&disk);
+    log.drop_below(39 * RECORD_BYTES).unwrap();
+    log.punch(39 * RECORD_BYTES, &[single(50), single(60)], log.committed()).unwrap().run().unwrap();
+    let synced = Position { seq: 78, offset: 78 * RECORD_BYTES, ordinal: 78 };
+    disk.remove(&dir().join("00000000000000078000.log")).unwrap();
+    let path = dir().join("00000000000000039000.log");
+    for torn in [0, 1500] {
+        for synced in [Some(synced), None] {
+            let disk = disk.crash();
+            let mut bytes = disk.content(&path).unwrap();
+            bytes.resize(bytes.len() + torn, 7);
+            disk.put(&path, &bytes);
+            let start = LogStart { seq_min: 0, synced, floor: None, is_clean: false };
+            let (log, recovered) = Log::open(Arc::new(disk), &dir(), log.options, start).unwrap();
+            assert_eq!(readable(&log, [50, 60].into_iter()), [50, 60], "{torn} {synced:?}");
+            assert_eq!(recovered.damaged_records, 0, "{torn} {synced:?}");
+        }
+    }
+}
+
+#[test]
 fn what_is_not_full_or_not_synced_is_not_freed() {
     let disk = FakeDisk::default();
     let log = filled(&disk);

@@ -235,6 +235,20 @@ fn a_batch_that_a_power_cut_split_is_gone_as_a_whole_and_its_neighbours_are_not(
 }
 
 #[test]
+fn a_clean_end_is_not_believed_where_something_was_written_behind_it() {
+    // A power cut may take the journal's word that another run began.
+    let disk = FakeDisk::default();
+    let (mut log, _) = open(&disk, large(), 0);
+    publish(&mut log, 2, 80);
+    let known = start(&log, true);
+    [3, 1].into_iter().for_each(|count| publish(&mut log, count, 80));
+    flip(&disk, &path(0), HEADER_BYTES + 350);
+    let (log, recovered) = reopen(&disk, large(), known);
+    assert_eq!(found(&log), [0, 1, 5]);
+    assert_eq!((recovered.damaged_records, recovered.rewritten_bytes), (0, 400));
+}
+
+#[test]
 fn either_copy_of_a_header_is_enough_and_another_logs_file_is_none_of_ours() {
     let disk = FakeDisk::default();
     let (mut log, _) = open(&disk, small(), 0);
