@@ -42,8 +42,10 @@ pub(crate) struct Channel {
     pub topic: Weak<Topic>,
     state: Mutex<ChannelState>,
     is_deleted: AtomicBool,
-    /// At `fsync`: what was requeued or timed out goes out again when the journal that says so is synced.
-    is_held: AtomicBool,
+    /// At `fsync`, how often news of requeues and timeouts were given to the journal: they go out again when it is synced.
+    held: AtomicU64,
+    /// Up to which of them the journal is synced.
+    released: AtomicU64,
     /// The earliest alarm that is set, in ns of the monotonic clock.
     armed: AtomicU64,
 }
@@ -79,7 +81,8 @@ impl Channel {
             topic,
             state: Mutex::new(ChannelState { queue, loaded: Loaded::default() }),
             is_deleted: AtomicBool::new(false),
-            is_held: AtomicBool::new(false),
+            held: AtomicU64::new(0),
+            released: AtomicU64::new(0),
             armed: AtomicU64::new(u64::MAX),
         })
     }
@@ -211,19 +214,24 @@ impl Channel {
         let progress = state.queue.has_progress().then(|| state.queue.progress())?;
         let is_fsync = || self.topic.upgrade().is_some_and(|topic| topic.durability() == Durability::Fsync);
         if progress.is_urgent && is_fsync() {
-            self.is_held.store(true, Ordering::Release);
+            self.held.fetch_add(1, Ordering::AcqRel);
         }
         Some(progress)
     }
 
     /// Does it wait for a sync of the journal?
     pub(crate) fn is_held(&self) -> bool {
-        self.is_held.load(Ordering::Acquire)
+        self.held() > self.released.load(Ordering::Acquire)
     }
 
-    /// The journal is synced.
-    pub(crate) fn release(&self) {
-        self.is_held.store(false, Ordering::Release);
+    /// Up to where it waits.
+    pub(crate) fn held(&self) -> u64 {
+        self.held.load(Ordering::Acquire)
+    }
+
+    /// The journal is synced up to there.
+    pub(crate) fn release(&self, held: u64) {
+        self.released.fetch_max(held, Ordering::AcqRel);
     }
 
     /// Where the log may begin, for all this channel cares.
@@ -284,17 +292,23 @@ impl Channel {
             topic.save_progress();
             state = self.lock();
         }
-        if self.is_held() {
-            return Dispatched::Idle;
-        }
         let ChannelState { queue, loaded } = &mut *state;
-        let result = queue.dispatch(now, &mut Delivery { topic, loaded, fetched: u64::MAX });
+        let lost_before = queue.lost_count();
+        let result = if self.is_held() {
+            Dispatched::Idle
+        } else {
+            queue.dispatch(now, &mut Delivery { topic, loaded, fetched: u64::MAX })
+        };
         if matches!(result, Dispatched::Idle) && queue.depth() == 0 {
             loaded.clear();
         }
+        let lost = queue.lost_count() - lost_before;
         let deadlines = queue.next_deadline();
         let has_progress = queue.has_progress();
         drop(state);
+        if lost > 0 {
+            tracing::error!(topic = %topic.name, channel = %self.name, lost, "messages are lost: their records are damaged");
+        }
         self.arm(&topic.context, deadlines, now);
         // A channel that is not kept has nothing to save, but what it has passed can be let go.
         if has_progress || self.cursor.is_none() {

@@ -77,12 +77,26 @@ struct Illness {
     why: String,
     /// Space is what is missing: it is over when there is some again.
     is_full: bool,
+    /// Nothing ends it but a restart.
+    is_final: bool,
 }
 
 impl Health {
     /// A write failed for this reason.
     pub(crate) fn failed(&self, why: String) {
-        *self.lock() = Some(Illness { why, is_full: false });
+        self.set(Illness { why, is_full: false, is_final: false });
+    }
+
+    /// The disk cannot be trusted any more.
+    fn lost(&self, why: String) {
+        self.set(Illness { why, is_full: false, is_final: true });
+    }
+
+    fn set(&self, illness: Illness) {
+        let mut known = self.lock();
+        if known.as_ref().is_none_or(|known| !known.is_final) {
+            *known = Some(illness);
+        }
     }
 
     /// There is no space, or too little of it.
@@ -92,7 +106,7 @@ impl Health {
             if illness.is_none() {
                 tracing::error!("{why}");
             }
-            *illness = Some(Illness { why, is_full: true });
+            *illness = Some(Illness { why, is_full: true, is_final: false });
         }
     }
 
@@ -106,12 +120,12 @@ impl Health {
 
     /// A publish was written.
     pub(crate) fn recovered(&self) {
-        self.lock().take();
+        self.lock().take_if(|illness| !illness.is_final);
     }
 
     /// A journal was written. Too little space is not over by that: it may use what publishes must leave.
     pub(crate) fn journaled(&self) {
-        self.lock().take_if(|illness| !illness.is_full);
+        self.lock().take_if(|illness| !illness.is_full && !illness.is_final);
     }
 
     /// Why the broker is not healthy, if it is not.
@@ -144,8 +158,9 @@ impl Context {
     /// The disk failed in a way that makes what follows unsafe: refuse, say so, and end the process. A
     /// restart reads what the disk really holds.
     pub(crate) fn fail_stop(&self, error: &storage::StorageError) {
+        // Who sees that it failed finds the reason.
+        self.health.lost(error.to_string());
         self.has_failed.store(true, Ordering::Release);
-        self.health.failed(error.to_string());
         self.shutdown.fail(format!("{error}; nsqd stops, a restart recovers what is on disk"));
     }
 

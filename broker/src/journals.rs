@@ -12,9 +12,6 @@ use crate::topic::Topic;
 /// FINs that a kill can undo: those of this long.
 const BEHIND: Duration = Duration::from_millis(10);
 
-/// A full disk is tried again this much later.
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
-
 /// Save what is enlisted, every [`BEHIND`], until the broker stops.
 pub(crate) async fn save_for_ever(mut unsaved: UnboundedReceiver<Arc<Topic>>, shutdown: Shutdown) {
     let mut topics = Vec::new();
@@ -28,14 +25,8 @@ pub(crate) async fn save_for_ever(mut unsaved: UnboundedReceiver<Arc<Topic>>, sh
             topics.push(topic);
         }
         for topic in topics.drain(..) {
-            if !topic.save_progress() {
-                tokio::spawn(save_later(topic));
-            }
+            // What a full disk refuses is tried again by the topic itself.
+            let _refused = crate::blocking::wait(|| topic.save_progress());
         }
     }
-}
-
-async fn save_later(topic: Arc<Topic>) {
-    tokio::time::sleep(AGAIN_AFTER).await;
-    topic.note_progress();
 }

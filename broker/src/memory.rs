@@ -27,6 +27,7 @@ pub(crate) struct Memory {
     bodies: Arc<Semaphore>,
     body_pieces: usize,
     is_tight: AtomicBool,
+    is_crowded: AtomicBool,
     eased: Notify,
 }
 
@@ -35,8 +36,10 @@ pub(crate) struct Memory {
 struct Held {
     /// Can be read from disk again.
     caches: usize,
-    /// Cannot be let go.
-    rest: usize,
+    /// Ephemeral topics: in memory only.
+    ephemeral: usize,
+    /// What clients have not taken.
+    unsent: usize,
 }
 
 impl Memory {
@@ -49,6 +52,7 @@ impl Memory {
             bodies: Arc::new(Semaphore::new(body_pieces)),
             body_pieces,
             is_tight: AtomicBool::new(false),
+            is_crowded: AtomicBool::new(false),
             eased: Notify::new(),
         }
     }
@@ -69,6 +73,12 @@ impl Memory {
         self.is_tight.load(Ordering::Relaxed)
     }
 
+    /// Do ephemeral topics hold so much that they must drop what comes? Nobody may ever read them, so making publishers
+    /// wait would not help.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.is_crowded.load(Ordering::Relaxed)
+    }
+
     /// Ends when publishers need not wait any more.
     pub(crate) async fn eased(&self) {
         let notified = self.eased.notified();
@@ -79,16 +89,16 @@ impl Memory {
 
     /// How many bytes all caches together must come down to; none if they may stay.
     fn caches_max(&self, held: Held) -> Option<usize> {
-        let room = (self.limit / 2).min(self.limit.saturating_sub(held.rest));
+        let room = (self.limit / 2).min(self.limit.saturating_sub(held.ephemeral + held.unsent));
         (held.caches > room).then_some(room)
     }
 
     fn judge(&self, held: Held) {
-        // Caches are gone by now if that was needed: what is left is what clients have to take.
-        let is_tight = held.rest > self.limit / 4 * 3;
+        self.is_crowded.store(held.ephemeral > self.limit / 4, Ordering::Relaxed);
+        let is_tight = held.unsent > self.limit / 2;
         if self.is_tight.swap(is_tight, Ordering::Relaxed) != is_tight {
             if is_tight {
-                let (held, limit) = (held.rest >> 20, self.limit >> 20);
+                let (held, limit) = (held.unsent >> 20, self.limit >> 20);
                 tracing::warn!(held_mib = held, limit_mib = limit, "memory is short: publishers wait");
             } else {
                 tracing::info!("memory is no longer short");
@@ -117,12 +127,12 @@ pub(crate) async fn watch_for_ever(broker: Arc<Broker>) {
 }
 
 fn measure(broker: &Broker) -> Held {
-    let mut held = Held { caches: 0, rest: broker.clients.unsent_bytes() };
+    let mut held = Held { unsent: broker.clients.unsent_bytes(), ..Held::default() };
     for topic in broker.topics() {
         let bytes = topic.memory_bytes();
         // What is in memory only is not a cache.
         if topic.name.is_ephemeral() {
-            held.rest += bytes;
+            held.ephemeral += bytes;
         } else {
             held.caches += bytes;
         }
@@ -142,21 +152,33 @@ fn shrink(broker: &Broker, caches: usize, room: usize) {
 mod tests {
     use super::*;
 
+    fn held(caches: usize, unsent: usize) -> Held {
+        Held { caches, ephemeral: 0, unsent }
+    }
+
+    #[test]
+    fn an_ephemeral_topic_that_nobody_reads_makes_nobody_wait() {
+        let memory = Memory::new(1000);
+        memory.judge(Held { caches: 0, ephemeral: 900, unsent: 0 });
+        assert!(memory.is_crowded() && !memory.is_tight());
+        assert_eq!(memory.caches_max(Held { caches: 200, ephemeral: 900, unsent: 0 }), Some(100));
+    }
+
     #[test]
     fn caches_give_way_to_what_cannot_be_let_go() {
         let memory = Memory::new(1000);
-        assert_eq!(memory.caches_max(Held { caches: 500, rest: 0 }), None);
-        assert_eq!(memory.caches_max(Held { caches: 501, rest: 0 }), Some(500));
-        assert_eq!(memory.caches_max(Held { caches: 300, rest: 800 }), Some(200));
-        assert_eq!(memory.caches_max(Held { caches: 1, rest: 5000 }), Some(0));
+        assert_eq!(memory.caches_max(held(500, 0)), None);
+        assert_eq!(memory.caches_max(held(501, 0)), Some(500));
+        assert_eq!(memory.caches_max(held(300, 800)), Some(200));
+        assert_eq!(memory.caches_max(held(1, 5000)), Some(0));
     }
 
     #[test]
     fn publishers_wait_while_what_clients_have_not_taken_fills_the_budget() {
         let memory = Memory::new(1000);
-        memory.judge(Held { caches: 0, rest: 751 });
+        memory.judge(held(0, 501));
         assert!(memory.is_tight());
-        memory.judge(Held { caches: 500, rest: 100 });
+        memory.judge(held(500, 100));
         assert!(!memory.is_tight());
     }
 

@@ -101,7 +101,7 @@ impl Outbox {
 
     /// What waits to be sent and what the socket has not taken yet, in bytes of memory.
     pub(crate) fn unsent_bytes(&self) -> usize {
-        self.lock().bytes.capacity() + self.on_the_way.load(Ordering::Relaxed)
+        self.lock().bytes.len() + self.on_the_way.load(Ordering::Relaxed)
     }
 
     /// So much was taken out and is still to be accepted by the socket.

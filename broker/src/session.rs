@@ -61,6 +61,8 @@ pub(crate) struct Session {
     is_over: Cell<bool>,
     /// Part of a large body is here and keeps memory from others.
     holds_room: Cell<bool>,
+    /// Nothing is read from it now, so that it cannot be heard.
+    waits_for_room: Cell<bool>,
     /// Ends whatever still waits for the socket.
     ended: Notify,
     heard_at: Cell<u64>,
@@ -161,6 +163,7 @@ impl Session {
             is_held: Cell::new(false),
             is_over: Cell::new(false),
             holds_room: Cell::new(false),
+            waits_for_room: Cell::new(false),
             ended: Notify::new(),
             heard_at: Cell::new(now.instant.0),
             heartbeat_at: Cell::new(now.instant.0 + nanos(heartbeat)),
@@ -190,7 +193,7 @@ impl Session {
                 () = self.changed.notified() => continue,
                 ready = reader.readable() => if ready.is_err() { break },
             }
-            if !self.admit(shard, &mut intake, &rest).await {
+            if !self.admit(shard, &mut intake, &mut rest).await {
                 continue;
             }
             let mut buffer = assemble(shard, &mut rest);
@@ -208,22 +211,34 @@ impl Session {
                 }
             }
             rest = keep_rest(shard, buffer);
+            // Whatever comes next may be a long time away: others must not wait for it.
+            self.holds_room.set(intake.keep_for(&rest));
         }
         self.finish_sending().await;
     }
 
     /// Wait for room in memory. False: something else changed meanwhile.
-    async fn admit(&self, shard: &Shard, intake: &mut Intake, rest: &[u8]) -> bool {
+    async fn admit(&self, shard: &Shard, intake: &mut Intake, rest: &mut Vec<u8>) -> bool {
         let memory = &shard.broker.context.memory;
-        let is_publisher = self.state.borrow().last_topic.is_some();
+        // Who consumes too must be read, or its FINs would never make room.
+        let is_publisher = {
+            let state = self.state.borrow();
+            state.last_topic.is_some() && state.consumes.is_none()
+        };
         if intake.is_free(memory, rest, is_publisher) {
             return true;
         }
+        if rest.len() > GROW_BYTES && !self.holds_room.get() {
+            // It may wait for long; the buffer it came in is several times its size.
+            rest.shrink_to_fit();
+        }
+        self.waits_for_room.set(true);
         let is_admitted = tokio::select! {
             biased;
             () = intake.admit(memory, rest, is_publisher) => true,
             () = self.changed.notified() => false,
         };
+        self.waits_for_room.set(false);
         // Who was kept waiting has not been silent.
         self.heard_at.set(self.heard_at.get().max(self.now_at(shard).instant.0));
         self.holds_room.set(intake.holds_room());
@@ -242,7 +257,8 @@ impl Session {
             let state = self.state.borrow();
             (state.has_magic, state.heartbeat)
         };
-        let silent = Duration::from_nanos(now.0.saturating_sub(self.heard_at.get()));
+        let heard_at = if self.waits_for_room.get() { now.0 } else { self.heard_at.get() };
+        let silent = Duration::from_nanos(now.0.saturating_sub(heard_at));
         if !has_magic && silent > MAGIC_WITHIN {
             return self.close();
         }

@@ -69,6 +69,8 @@ pub(crate) struct ChannelStats {
     pub message_count: u64,
     pub requeue_count: u64,
     pub timeout_count: u64,
+    /// Ours: messages whose records were found damaged, since the start.
+    pub lost_count: u64,
     pub client_count: usize,
     /// nsqd: null when clients are not asked for.
     pub clients: Option<Vec<ClientStats>>,
@@ -195,6 +197,7 @@ fn channel_stats(topic: &Topic, channel: &Channel, asked: &Asked<'_>) -> Channel
         message_count: queue.message_count(),
         requeue_count: queue.requeue_count(),
         timeout_count: queue.timeout_count(),
+        lost_count: queue.lost_count(),
         client_count: queue.consumer_count(),
         clients,
         paused: queue.is_paused(),

@@ -11,6 +11,7 @@ mod tests;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use protocol::{ChannelName, TopicName};
 use queue::{Now, Position, WallTime};
@@ -22,6 +23,9 @@ use crate::context::Context;
 use crate::durability::Durability;
 use crate::receipt::{Batch, PublishError, Receipt};
 use crate::record;
+
+/// A journal that a full disk refused is written again this much later.
+const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A topic.
 #[derive(Debug)]
@@ -39,6 +43,7 @@ pub(crate) struct Topic {
     is_marked_open: AtomicBool,
     is_written: AtomicBool,
     is_sync_asked: AtomicBool,
+    saves_again: AtomicBool,
     /// What waits for the next sync of the journal.
     barrier: Mutex<Option<Arc<Batch>>>,
     /// What was given back of which segment.
@@ -101,7 +106,8 @@ impl Topic {
             return Err(PublishError::Exiting);
         }
         // nsqd: an ephemeral topic that is full drops the message, and the publish is still OK.
-        if self.name.is_ephemeral() && log.rules.depth() >= self.context.rules.ephemeral_depth_max.max(1) {
+        let is_full = || log.rules.depth() >= self.context.rules.ephemeral_depth_max.max(1);
+        if self.name.is_ephemeral() && (self.context.memory.is_crowded() || is_full()) {
             return Ok(Receipt::kept());
         }
         let mut left = u32::try_from(bodies.len()).unwrap_or(u32::MAX);
@@ -157,6 +163,10 @@ impl Topic {
                 // What cannot be written stays in the journal's buffer.
                 is_written = journal.has_pending();
                 if is_written && self.flush(journal).is_err() {
+                    // On a full disk delivering must go on, as it does at the lower levels.
+                    channels.iter().for_each(|channel| channel.release(channel.held()));
+                    drop(guard);
+                    self.save_again_later();
                     return false;
                 }
             }
@@ -170,6 +180,21 @@ impl Topic {
         let now = self.context.clock.now();
         moved.iter().for_each(|channel| channel.dispatch_once(now));
         true
+    }
+
+    /// The disk was full: try again, whoever asked.
+    fn save_again_later(self: &Arc<Self>) {
+        let Some(control) = &self.context.control else { return };
+        if self.saves_again.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let topic = Arc::clone(self);
+        control.spawn(async move {
+            tokio::time::sleep(SAVE_AGAIN_AFTER).await;
+            topic.saves_again.store(false, Ordering::Release);
+            // Not noted if it is on the list already: then it is tried from there.
+            topic.note_progress();
+        });
     }
 
     /// Channels, sorted by name.

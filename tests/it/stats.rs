@@ -75,7 +75,7 @@ fn topics_and_channels_have_every_key_sorted_by_name() {
     let channel = |name: &str| {
         json!({
             "channel_name": name, "depth": 0, "backend_depth": 0, "in_flight_count": 0, "deferred_count": 0,
-            "message_count": 0, "requeue_count": 0, "timeout_count": 0, "client_count": 0, "clients": [],
+            "message_count": 0, "requeue_count": 0, "timeout_count": 0, "lost_count": 0, "client_count": 0, "clients": [],
             "paused": false, "e2e_processing_latency": latency,
         })
     };

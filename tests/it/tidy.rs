@@ -23,7 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cli", &["broker", "lookupd", "operator", "daemon"]),
     ("tests", &["protocol", "queue", "storage", "daemon", "broker", "lookupd", "operator", "cli"]),
     ("xtask", &[]),
-    ("chaos", &["protocol", "crashfs"]),
+    ("chaos", &["protocol", "storage", "crashfs"]),
     ("crashfs", &[]),
 ];
 

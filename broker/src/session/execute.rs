@@ -16,7 +16,6 @@ use super::replies::Verb;
 use super::{Consumes, Opening, Session, Step};
 use crate::channel::SubscribeError;
 use crate::client;
-use crate::durability::Durability;
 use crate::receipt::PublishError;
 use crate::record;
 use crate::shard::Shard;
@@ -65,11 +64,7 @@ impl Session {
         match topic.append(bodies, due, now) {
             Ok(receipt) => {
                 shard.topic_is_dirty(&topic);
-                let is_first = self.replies.borrow_mut().add_commit(verb, &topic, receipt.clone(), messages);
-                if is_first && topic.durability() == Durability::Fsync {
-                    // The sync ends in some later tick.
-                    receipt.wake(&self.outbox);
-                }
+                self.replies.borrow_mut().add_commit(verb, &topic, receipt, messages);
                 self.outbox.enlist();
                 Step::Next
             }
@@ -183,8 +178,8 @@ impl Session {
             return Step::Close;
         }
         let receipt = topic.barrier();
-        self.replies.borrow_mut().add_close_wait(receipt.clone());
-        receipt.wake(&self.outbox);
+        self.replies.borrow_mut().add_close_wait(receipt);
+        self.outbox.enlist();
         Step::Next
     }
 

@@ -36,6 +36,14 @@ impl Intake {
     pub(super) fn holds_room(&self) -> bool {
         self.room.is_some()
     }
+
+    /// A read was dealt with: the room is kept only while a large command goes on. True: it is kept.
+    pub(super) fn keep_for(&mut self, rest: &[u8]) -> bool {
+        if rest.len() <= GROW_BYTES {
+            self.room = None;
+        }
+        self.room.is_some()
+    }
 }
 
 /// The length of the whole command: its line, and the body whose size comes next. What announces nothing sensible
@@ -49,7 +57,17 @@ fn announced(command: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::announced;
+    use super::{GROW_BYTES, Intake, announced};
+    use crate::memory::Memory;
+
+    #[tokio::test]
+    async fn room_is_given_back_as_soon_as_the_large_command_is_complete() {
+        let memory = Memory::new(64 << 20);
+        let mut intake = Intake::default();
+        intake.admit(&memory, &vec![b'x'; GROW_BYTES + 1], true).await;
+        assert!(intake.keep_for(&vec![b'x'; GROW_BYTES + 1]), "more of it is to come");
+        assert!(!intake.keep_for(b"") && !intake.holds_room());
+    }
 
     #[test]
     fn a_command_announces_its_line_and_its_body() {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use protocol::{CLOSE_WAIT, OK, encode_error, encode_response};
 use protocol::{Code, Error};
 
-use crate::client::Client;
-use crate::receipt::Receipt;
+use crate::outbox::Outbox;
+use crate::receipt::{PublishError, Receipt};
 use crate::topic::Topic;
 
 /// The replies of one session, oldest first.
@@ -24,7 +24,29 @@ enum Reply {
     Bytes(Vec<u8>),
     Commit(Commit),
     /// The answer to CLS, once what the client finished is as durable as its topic demands.
-    CloseWait(Receipt),
+    CloseWait(Waits),
+}
+
+/// A receipt, and whether the session is told when it is settled.
+#[derive(Debug)]
+struct Waits {
+    receipt: Receipt,
+    is_told: bool,
+}
+
+impl Waits {
+    fn new(receipt: Receipt) -> Self {
+        Self { receipt, is_told: false }
+    }
+
+    /// How it ended. If it has not, the session of `outbox` is flushed again when it has.
+    fn outcome(&mut self, outbox: &Arc<Outbox>) -> Option<&Result<(), PublishError>> {
+        if self.receipt.outcome().is_none() && !self.is_told {
+            self.is_told = true;
+            self.receipt.wake(outbox);
+        }
+        self.receipt.outcome()
+    }
 }
 
 /// Publishes that one commit answers.
@@ -32,7 +54,7 @@ enum Reply {
 struct Commit {
     verb: Verb,
     topic: Arc<Topic>,
-    receipt: Receipt,
+    receipt: Waits,
     oks: u32,
     messages: u64,
 }
@@ -80,59 +102,51 @@ impl Replies {
     }
 
     /// An OK for `messages` messages, once `receipt` is settled.
-    /// True: it is the first of its batch here, so the session must be told when that is settled.
-    pub(super) fn add_commit(
-        &mut self,
-        verb: Verb,
-        topic: &Arc<Topic>,
-        receipt: Receipt,
-        messages: u64,
-    ) -> bool {
+    pub(super) fn add_commit(&mut self, verb: Verb, topic: &Arc<Topic>, receipt: Receipt, messages: u64) {
         if let Some(Reply::Commit(last)) = self.waiting.back_mut()
             && last.verb == verb
-            && last.receipt.is_same_batch(&receipt)
+            && last.receipt.receipt.is_same_batch(&receipt)
         {
             last.oks += 1;
             last.messages += messages;
-            return false;
+            return;
         }
         self.waiting.push_back(Reply::Commit(Commit {
             verb,
             topic: Arc::clone(topic),
-            receipt,
+            receipt: Waits::new(receipt),
             oks: 1,
             messages,
         }));
-        true
     }
 
     /// CLOSE_WAIT, once `receipt` is settled.
     pub(super) fn add_close_wait(&mut self, receipt: Receipt) {
-        self.waiting.push_back(Reply::CloseWait(receipt));
+        self.waiting.push_back(Reply::CloseWait(Waits::new(receipt)));
     }
 
     /// Move every reply whose turn has come to `out`. True: one of them was fatal.
-    pub(super) fn settle(&mut self, out: &mut Vec<u8>, client: &Client) -> bool {
+    pub(super) fn settle(&mut self, out: &mut Vec<u8>, outbox: &Arc<Outbox>) -> bool {
         let mut is_fatal = false;
-        while let Some(first) = self.waiting.front() {
+        while let Some(first) = self.waiting.front_mut() {
             match first {
                 Reply::Bytes(bytes) => {
                     self.ready_bytes -= bytes.len();
                     out.extend_from_slice(bytes);
                 }
-                Reply::CloseWait(receipt) => match receipt.outcome() {
+                Reply::CloseWait(receipt) => match receipt.outcome(outbox) {
                     None => break,
                     Some(Ok(())) => encode_response(out, CLOSE_WAIT),
                     // Silence is what a client without its answer expects: its FINs may come to nothing.
                     Some(Err(_)) => is_fatal = true,
                 },
-                Reply::Commit(commit) => match commit.receipt.outcome() {
+                Reply::Commit(commit) => match commit.receipt.outcome(outbox) {
                     None => break,
                     Some(Ok(())) => {
                         for _ in 0..commit.oks {
                             encode_response(out, OK);
                         }
-                        client.count_published(&commit.topic.name, commit.messages);
+                        outbox.client.count_published(&commit.topic.name, commit.messages);
                     }
                     Some(Err(why)) => {
                         encode_error(out, &commit.verb.failed(why));

@@ -119,7 +119,7 @@ impl Session {
         let (bytes, was_starved) = self.outbox.take(spare);
         unsent.bytes = bytes;
         unsent.start = 0;
-        if self.replies.borrow_mut().settle(&mut unsent.bytes, &self.outbox.client) {
+        if self.replies.borrow_mut().settle(&mut unsent.bytes, &self.outbox) {
             self.outbox.close();
         }
         was_starved
@@ -138,7 +138,7 @@ impl Session {
             match self.writer.try_write(unsent.rest()) {
                 Ok(written) => unsent.start += written,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    self.outbox.set_on_the_way(unsent.bytes.capacity());
+                    self.outbox.set_on_the_way(unsent.rest().len());
                     return Ok(());
                 }
                 Err(error) => return Err(error),

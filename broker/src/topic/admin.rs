@@ -94,7 +94,8 @@ impl Topic {
     pub(crate) fn set_durability(self: &Arc<Self>, level: Durability) -> Result<(), ChangeError> {
         let mut journal = self.lock_for_change()?;
         if let Some(journal) = journal.as_mut()
-            && journal.state().durability != Some(level.to_byte())
+            // What was refused before may wait in the buffer, and is not done.
+            && (journal.state().durability != Some(level.to_byte()) || journal.has_pending())
         {
             journal.note(Entry::Durability { level: level.to_byte() });
             self.flush_durable(journal)?;
@@ -250,7 +251,8 @@ impl Topic {
 
     /// The lock of all changes, unless the topic is on its way out: its folder may be another's by then.
     fn lock_for_change(&self) -> Result<MutexGuard<'_, Option<Journal>>, ChangeError> {
-        let journal = self.lock_journal();
+        // Another change may hold it for as long as a sync takes.
+        let journal = crate::blocking::wait(|| self.lock_journal());
         if self.is_deleted() { Err(ChangeError::Exiting) } else { Ok(journal) }
     }
 

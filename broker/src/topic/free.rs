@@ -31,15 +31,15 @@ impl Topic {
         if sparse.is_empty() || !self.save_progress() {
             return Ok(0);
         }
-        self.sync()?;
+        // What the journal says before the sync is durable after it.
         let synced = self.lock_journal().as_ref().and_then(|journal| journal.state().synced);
-        let Some(synced) = synced.filter(|_| !self.is_deleted()) else { return Ok(0) };
+        self.sync()?;
+        let Some(synced) = synced.filter(|_| !self.context.has_failed()) else { return Ok(0) };
         let mut freed = 0;
         for Sparse { offset, owed } in sparse {
             let punch = self.lock_log().log.punch(offset, &owed, synced);
-            if let Some(punch) = punch {
-                freed += punch.run()?;
-            }
+            let Some(punch) = punch.filter(|_| !self.is_deleted()) else { continue };
+            freed += punch.run()?;
             self.lock_freed().insert(offset, owed.len());
         }
         Ok(freed)

@@ -79,6 +79,7 @@ impl Topic {
             is_marked_open: AtomicBool::new(is_marked_open),
             is_written: AtomicBool::new(false),
             is_sync_asked: AtomicBool::new(false),
+            saves_again: AtomicBool::new(false),
             barrier: Mutex::default(),
             syncing: Mutex::default(),
             freed: Mutex::default(),
@@ -135,6 +136,13 @@ fn tell_recovered(name: &TopicName, recovered: &Recovered, state: &State) {
     if recovered.damaged_records > 0 || state.damaged_frames > 0 {
         let (records, frames) = (recovered.damaged_records, state.damaged_frames);
         tracing::error!(topic = %name, records, frames, "damage was found on disk and left out");
+    }
+    for file in &recovered.quarantined {
+        tracing::error!(topic = %name, file = %file.display(), "a file of the log cannot be read and was moved aside");
+    }
+    if recovered.missing_records > 0 {
+        let (records, bytes) = (recovered.missing_records, recovered.missing_bytes);
+        tracing::error!(topic = %name, records, bytes, "the log's beginning is missing: at most so many messages are lost");
     }
 }
 

@@ -11,6 +11,9 @@ use crate::channel::Channel;
 use crate::durability::Durability;
 use crate::receipt::{Batch, PublishError, Receipt};
 
+/// Files of a topic at `memory` that wait for a sync nobody asked for.
+const UNSYNCED_FILES_MAX: usize = 4;
+
 impl Topic {
     /// Its level: its own, or the broker's default. Ephemeral topics are never on disk.
     pub(crate) fn durability(&self) -> Durability {
@@ -23,7 +26,12 @@ impl Topic {
     /// Something is with the kernel only: have it synced when its level says so.
     pub(crate) fn sync_as_promised(self: &Arc<Self>) {
         match self.durability() {
-            Durability::Memory => {}
+            // Nothing is promised, but files nobody has synced are held open, so there must not be many.
+            Durability::Memory => {
+                if self.lock_log().log.unsynced_files() > UNSYNCED_FILES_MAX {
+                    self.sync_soon();
+                }
+            }
             Durability::Buffered => {
                 if !self.is_written.swap(true, Ordering::AcqRel) {
                     let _stopping = self.context.unsynced.send(Arc::clone(self));
@@ -46,27 +54,18 @@ impl Topic {
         receipt
     }
 
-    /// Sync what is with the kernel and settle what waits for it. A sync that fails ends the process: the kernel may
-    /// have dropped the pages, and would call the next sync a success.
-    pub(crate) fn sync_or_stop(&self) {
-        if let Err(error) = self.sync()
-            && !is_planted(Bug::RetrySync)
-        {
-            tracing::error!(topic = %self.name, %error, "cannot sync");
-            self.context.fail_stop(&error);
-        }
-    }
-
-    /// Make what is with the kernel survive a power cut.
+    /// Make what is with the kernel survive a power cut, and settle what waits for it. A sync that fails ends the
+    /// process, and does so before anybody else can sync: the kernel may have dropped the pages, and would call the next
+    /// sync a success.
     pub(crate) fn sync(&self) -> Result<(), StorageError> {
         let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         // Whatever is written from here on asks again.
         self.is_written.store(false, Ordering::Release);
         self.is_sync_asked.store(false, Ordering::Release);
         let barrier = self.barrier.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (log, unsettled, committed) = {
+        let (log, unsettled, reached) = {
             let mut log = self.lock_log();
-            (log.log.take_unsynced(), std::mem::take(&mut log.unsettled), log.log.committed())
+            (log.log.take_unsynced(), std::mem::take(&mut log.unsettled), log.log.syncable())
         };
         let waiting: Vec<_> = unsettled.iter().map(|one| Arc::clone(&one.batch)).chain(barrier).collect();
         let (journal, held) = self.journal_target();
@@ -77,42 +76,59 @@ impl Topic {
         }
         let synced = log
             .map_or(Ok(()), storage::Unsynced::sync)
-            .and_then(|()| journal.map_or(Ok(()), |file| file.sync_data()));
+            .and_then(|()| journal.map_or(Ok(()), |files| files.sync_data()));
         let synced = if is_planted(Bug::RetrySync) { Ok(()) } else { synced };
-        settle(&waiting, synced.as_ref().err().map(StorageError::to_string).as_ref());
-        // A topic that is deleted meanwhile takes its folder with it, and nothing of it need survive.
-        if self.is_deleted() {
-            return Ok(());
+        if let Err(error) = synced {
+            return self.sync_failed(&waiting, error);
         }
-        synced?;
-        self.note_synced(committed);
-        self.show(&unsettled, &held);
+        // Who was told OK finds the message there.
+        let touched = self.show(&unsettled, &held);
+        settle(&waiting, None);
+        if !self.is_deleted() {
+            self.note_synced(reached);
+        }
+        let now = self.context.clock.now();
+        touched.iter().for_each(|channel| channel.dispatch_once(now));
         Ok(())
     }
 
-    /// What to sync of the journal, and the channels whose news are in it: those hold the journal's lock from when they
-    /// give their news until it is written.
-    fn journal_target(&self) -> (Option<JournalSync>, Vec<Arc<Channel>>) {
+    fn sync_failed(&self, waiting: &[Arc<Batch>], error: StorageError) -> Result<(), StorageError> {
+        // A topic that is deleted meanwhile takes its folder with it, and nothing of it need survive.
+        let is_over = self.is_deleted();
+        if !is_over {
+            tracing::error!(topic = %self.name, %error, "cannot sync");
+            self.context.fail_stop(&error);
+        }
+        settle(waiting, Some(&error.to_string()));
+        if is_over { Ok(()) } else { Err(error) }
+    }
+
+    /// What to sync of the journal, and how far that releases the channels whose news are in it: they hold the journal's
+    /// lock from when they give their news until it is written. News that a full disk refused are not in it.
+    fn journal_target(&self) -> (Option<JournalSync>, Vec<(Arc<Channel>, u64)>) {
         let journal = self.lock_journal();
-        let held = self.channels().iter().filter(|channel| channel.is_held()).cloned().collect();
+        let is_written = journal.as_ref().is_some_and(|journal| !journal.has_pending());
+        let channels = self.channels();
+        let held = channels.iter().filter(|channel| is_written && channel.is_held());
+        let held = held.map(|channel| (Arc::clone(channel), channel.held())).collect();
         (journal.as_ref().and_then(Journal::sync_target), held)
     }
 
-    /// What was waiting for the sync may be delivered.
-    fn show(&self, unsettled: &[Unsettled], held: &[Arc<Channel>]) {
+    /// What was waiting for the sync may be delivered, by the channels that are given back.
+    fn show(&self, unsettled: &[Unsettled], held: &[(Arc<Channel>, u64)]) -> Vec<Arc<Channel>> {
+        held.iter().for_each(|(channel, seen)| channel.release(*seen));
         let (visible, channels) = {
             let mut log = self.lock_log();
             let shown = unsettled.iter().filter_map(|one| log.rules.publish(one.tail, one.bytes)).last();
             (shown, Arc::clone(&log.channels))
         };
-        let now = self.context.clock.now();
-        held.iter().for_each(|channel| channel.release());
-        for channel in channels.iter().filter(|_| visible.is_some()) {
-            channel.extend(visible.unwrap_or_default());
+        match visible {
+            Some(visible) => {
+                channels.iter().for_each(|channel| channel.extend(visible));
+                channels.to_vec()
+            }
+            None => held.iter().map(|(channel, _)| Arc::clone(channel)).collect(),
         }
-        let is_touched =
-            |channel: &&Arc<Channel>| visible.is_some() || held.iter().any(|one| Arc::ptr_eq(one, channel));
-        channels.iter().filter(is_touched).for_each(|channel| channel.dispatch_once(now));
     }
 
     /// Tell the next start how far it need not look for torn writes. Not synced itself: what it says is true.
@@ -135,8 +151,9 @@ impl Topic {
         let topic = Arc::clone(self);
         match &self.context.control {
             // A sync blocks for as long as the device takes; what is appended meanwhile shares the next.
-            Some(control) => drop(control.spawn_blocking(move || topic.sync_or_stop())),
-            None => topic.sync_or_stop(),
+            Some(control) => drop(control.spawn_blocking(move || topic.sync())),
+            // It has been told and dealt with where it failed.
+            None => drop(topic.sync()),
         }
     }
 }

@@ -125,6 +125,49 @@ fn memory_is_answered_without_any_sync() {
 }
 
 #[test]
+fn a_drained_topic_at_memory_holds_no_files_open() {
+    let disk = FakeDisk::default();
+    let topic = made_topic(Durability::Memory, &disk);
+    let jobs = channel(&topic, "jobs");
+    let body = "x".repeat(100);
+    for round in 0..100 {
+        publish(&topic, &[&body]).unwrap();
+        for got in consume(&topic, &jobs, round, 10) {
+            jobs.finish(ConsumerId(round), got.seq).unwrap();
+        }
+        jobs.unsubscribe(ConsumerId(round));
+        topic.save_progress();
+        assert!(topic.lock_log().log.unsynced_files() <= 5, "round {round}");
+    }
+}
+
+#[test]
+fn a_requeue_that_a_full_disk_keeps_from_the_journal_goes_out_again_all_the_same() {
+    let disk = FakeDisk::default();
+    let topic = made_topic(Durability::Fsync, &disk);
+    let jobs = channel(&topic, "jobs");
+    publish(&topic, &["a"]).unwrap();
+    let got = consume(&topic, &jobs, 1, 1);
+    disk.fail_at(disk.calls() + 1, Fault::full().lasting());
+    jobs.requeue(ConsumerId(1), got[0].seq, Duration::ZERO, topic.context.clock.now()).unwrap();
+    jobs.unsubscribe(ConsumerId(1));
+    assert_eq!(bodies(&consume(&topic, &jobs, 2, 1)), ["a"]);
+}
+
+#[test]
+fn a_level_that_a_full_disk_refused_is_not_taken_for_written_the_next_time() {
+    let disk = FakeDisk::default();
+    let topic = open(&disk).unwrap();
+    publish(&topic, &["a"]).unwrap();
+    disk.fail_at(disk.calls() + 1, Fault::full().lasting());
+    topic.set_durability(Durability::Fsync).unwrap_err();
+    topic.set_durability(Durability::Fsync).unwrap_err();
+    disk.heal();
+    topic.set_durability(Durability::Fsync).unwrap();
+    assert_eq!(open(&disk.crash()).unwrap().durability(), Durability::Fsync);
+}
+
+#[test]
 fn publishes_are_refused_before_the_disk_is_full_and_consumers_go_on() {
     let disk = FakeDisk::default();
     let topic = open(&disk).unwrap();

@@ -33,6 +33,8 @@ fn finish_all_but(topic: &Arc<Topic>, channel: &Arc<Channel>, consumer: u64, kep
     }
     channel.unsubscribe(id);
     topic.save_progress();
+    // As the task of syncs does a little later.
+    topic.sync().unwrap();
 }
 
 #[test]
@@ -56,6 +58,18 @@ fn a_long_deferral_keeps_its_own_blocks_and_nothing_else() {
         let state = jobs.lock();
         assert_eq!((state.queue.deferred_count(), state.queue.lost_count()), (2, 0), "seed {seed}");
     }
+}
+
+#[test]
+fn a_sync_that_fails_before_space_is_given_back_ends_the_process() {
+    let disk = FakeDisk::default();
+    let (topic, jobs) = filled(&disk);
+    finish_all_but(&topic, &jobs, 1, &["3-7-"]);
+    publish(&topic, &["unsynced"]).unwrap();
+    disk.fail_at(disk.calls() + 1, Fault::io());
+    topic.free_space().unwrap_err();
+    assert!(topic.context.shutdown.failure().is_some());
+    assert!(publish(&topic, &["later"]).is_err());
 }
 
 #[test]
