@@ -13,8 +13,11 @@ use chaos::fault::{Calm, Fault, Kill, Stop};
 use chaos::fill::{Fill, Volume};
 use chaos::history;
 use chaos::load::Size;
+use chaos::made::Made;
 use chaos::report::{Judgement, enter_in_ledger, table};
+use chaos::rot;
 use chaos::run::{Plan, run};
+use chaos::seeded::{self, Found};
 use chaos::sync_errors::SyncErrors;
 use clap::{Args, Parser, Subcommand};
 
@@ -47,6 +50,12 @@ enum Command {
     SyncErrors(Powered),
     /// A full disk, 64 MiB large: publishes are refused, consumers go on, and with space publishers are back within 1 s.
     Fill(Filled),
+    /// Damage at rest: bits, blocks and files of a stopped nsqd. It serves the rest and tells, or refuses and names the file.
+    Rot(Load),
+    /// kill -9 right behind the answer that a channel was made: it is there after the start.
+    Made(Load),
+    /// The harness on trial: an nsqd built with `--features seeded-bugs`, one planted bug after the other.
+    SeededBugs(Seeded),
     /// Judge again a history that a failed run kept.
     Check {
         /// The file `history` in the folder that was kept.
@@ -66,7 +75,7 @@ struct Load {
     #[arg(long, value_name = "PATH")]
     nsqd: Option<PathBuf>,
     /// How often the fault strikes.
-    #[arg(long, visible_aliases = ["cuts", "runs", "fills"], default_value_t = 50)]
+    #[arg(long, visible_aliases = ["cuts", "runs", "fills", "damages"], default_value_t = 50)]
     cycles: u64,
     /// Cycles between two checks. More need more memory, about 70 MiB for ten.
     #[arg(long, default_value_t = 10)]
@@ -113,6 +122,15 @@ struct Powered {
     /// How late nsqd's timers may be on this machine, in milliseconds; at fsync it excuses nothing that was acknowledged.
     #[arg(long, default_value_t = 60)]
     slack_ms: u64,
+}
+
+#[derive(Args)]
+struct Seeded {
+    #[command(flatten)]
+    load: Load,
+    /// Only the bug of this name.
+    #[arg(long, value_name = "NAME")]
+    bug: Option<String>,
 }
 
 #[derive(Args)]
@@ -167,6 +185,9 @@ fn main() -> ExitCode {
         Command::Kill(load) => strike(&load, &mut Kill, false),
         Command::Stop(load) => strike(&load, &mut Stop, false),
         Command::Calm(load) => strike(&load, &mut Calm, true),
+        Command::Rot(load) => damage(&load),
+        Command::Made(load) => strike(&load, &mut Made::default(), false),
+        Command::SeededBugs(seeded) => find_bugs(&seeded),
         Command::Check { history, finish_window_ms, loss_window_ms } => {
             check_again(&history, finish_window_ms, loss_window_ms)
         }
@@ -189,9 +210,9 @@ fn keep_unless_good(outcome: Result<ExitCode>, keep: impl FnOnce() -> Result<Pat
     outcome
 }
 
-fn strike(load: &Load, fault: &mut dyn Fault, is_plain: bool) -> Result<ExitCode> {
+fn plan(load: &Load, is_plain: bool) -> Result<Plan> {
     let named = load.nsqd.clone().or_else(|| std::env::var_os("NSQD").map(PathBuf::from));
-    let plan = Plan {
+    Ok(Plan {
         nsqd: named.context("which nsqd? Give --nsqd PATH")?,
         cycles: load.cycles,
         cycles_per_round: load.cycles_per_round.max(1),
@@ -202,8 +223,13 @@ fn strike(load: &Load, fault: &mut dyn Fault, is_plain: bool) -> Result<ExitCode
         finish_window: load.finish_window_ms.map(Duration::from_millis),
         durability: load.durability.clone(),
         flags: load.flags.clone(),
+        environment: Vec::new(),
         folder: load.folder.clone(),
-    };
+    })
+}
+
+fn strike(load: &Load, fault: &mut dyn Fault, is_plain: bool) -> Result<ExitCode> {
+    let plan = plan(load, is_plain)?;
     say(&format!("{} x {}, seed {}, {} messages/s", plan.cycles, fault.name(), plan.seed, plan.size.rate));
     let outcome = run(&plan, fault, &mut say)?;
     say(&table(fault.name(), &plan, &outcome));
@@ -211,6 +237,36 @@ fn strike(load: &Load, fault: &mut dyn Fault, is_plain: bool) -> Result<ExitCode
         enter_in_ledger(ledger, fault.name(), &plan, &outcome)?;
     }
     Ok(ExitCode::from(Judgement::of(&plan, &outcome).exit_code()))
+}
+
+fn damage(load: &Load) -> Result<ExitCode> {
+    // Messages per second say nothing here.
+    let plan = Plan { load_min: 0, ..plan(load, false)? };
+    say(&format!("{} x rot, seed {}", plan.cycles, plan.seed));
+    let (outcome, tally) = rot::run(&plan, &mut say)?;
+    say(&table("rot", &plan, &outcome));
+    say(&tally.table());
+    if let Some(ledger) = &load.ledger {
+        enter_in_ledger(ledger, "rot", &plan, &outcome)?;
+    }
+    Ok(ExitCode::from(Judgement::of(&plan, &outcome).exit_code()))
+}
+
+fn find_bugs(seeded: &Seeded) -> Result<ExitCode> {
+    // First of all: the program is started again in it.
+    let without_disk = crashfs::availability().and_then(|()| crashfs::enter_private_mounts()).err();
+    let plan = plan(&seeded.load, false)?;
+    say(&format!("planted bugs, at most {} faults each, seed {}", plan.cycles, plan.seed));
+    let found = seeded::try_all(&plan, seeded.bug.as_deref(), without_disk.as_deref(), &mut say)?;
+    say(&seeded::table(&found));
+    Ok(if found.iter().all(Found::is_found) {
+        ExitCode::SUCCESS
+    } else if found.iter().all(|row| row.is_found() || row.is_skipped()) {
+        // Too little to tell, as a run under its minimum load.
+        ExitCode::from(3)
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn check_again(path: &Path, finish_window_ms: u64, loss_window_ms: u64) -> Result<ExitCode> {

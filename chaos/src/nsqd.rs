@@ -26,6 +26,8 @@ pub struct Launch {
     pub data: PathBuf,
     /// More flags, such as `--durability=fsync`.
     pub flags: Vec<String>,
+    /// More variables of its environment.
+    pub environment: Vec<(String, String)>,
     /// Where its log goes, life after life.
     pub log: PathBuf,
 }
@@ -170,6 +172,7 @@ fn spawn(launch: &Launch, tcp: SocketAddr, http: SocketAddr) -> Result<Child> {
         .arg(format!("--data-path={}", launch.data.display()))
         .arg("--broadcast-address=127.0.0.1")
         .args(&launch.flags)
+        .envs(launch.environment.iter().cloned())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log);

@@ -30,6 +30,20 @@ pub fn keep(disk: &Path) -> Result<PathBuf> {
     Ok(kept)
 }
 
+/// Remove a file or a folder with all in it, if it is there.
+///
+/// # Errors
+/// It cannot be removed.
+pub(crate) fn clear(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("could not remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Run a program of the system to its end.
 ///
 /// # Errors

@@ -44,12 +44,14 @@ pub struct Plan {
     pub durability: Option<String>,
     /// More flags for nsqd.
     pub flags: Vec<String>,
+    /// More variables of its environment.
+    pub environment: Vec<(String, String)>,
     /// Where the folder of the run is made.
     pub folder: Option<PathBuf>,
 }
 
 /// What it came to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Outcome {
     /// Of all rounds.
     pub verdict: Verdict,
@@ -135,15 +137,9 @@ impl<'a> Run<'a> {
         flags.extend(plan.durability.iter().map(|level| format!("--durability={level}")));
         flags.extend(plan.flags.iter().cloned());
         let log = folder.path().join("nsqd.log");
-        let nsqd = Nsqd::start(Launch { program: plan.nsqd.clone(), data, flags, log }, clock)?;
-        let outcome = Outcome {
-            verdict: Verdict::default(),
-            cycles: 0,
-            time: Duration::ZERO,
-            up: Duration::ZERO,
-            ready: Vec::new(),
-            kept: None,
-        };
+        let (program, environment) = (plan.nsqd.clone(), plan.environment.clone());
+        let nsqd = Nsqd::start(Launch { program, data, flags, environment, log }, clock)?;
+        let outcome = Outcome::default();
         let (began, past, next_conn) = (Instant::now(), Past::default(), Arc::new(AtomicU32::new(1)));
         Ok(Self { plan, fault, folder, say, clock, began, nsqd, life: 1, next_conn, past, outcome })
     }

@@ -61,6 +61,7 @@ fn check(before: fn(&Path) -> Result<()>, after: fn(&Path) -> Result<()>, expect
         finish_window: Some(Duration::from_millis(300)),
         durability: None,
         flags: Vec::new(),
+        environment: Vec::new(),
         folder: None,
     };
     let mut fault = Sabotage { before, after, topic: PathBuf::new() };

@@ -43,6 +43,7 @@ fn a_run_below_its_minimum_load_is_void() {
         finish_window: None,
         durability: None,
         flags: Vec::new(),
+        environment: Vec::new(),
         folder: None,
     };
     let outcome = run(&plan, &mut Calm, &mut |_| ()).unwrap_or_else(|error| panic!("{error:#}"));

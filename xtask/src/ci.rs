@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 
 use crate::step::{self, is_ci};
-use crate::{cache, crds, setup};
+use crate::{cache, chaos, crds, setup};
 
 /// All steps, stopping at the first that fails.
 pub(crate) fn run() -> Result<()> {
@@ -23,6 +23,9 @@ pub(crate) fn run() -> Result<()> {
     let operator = surroundings.binary("nsq-operator");
     step::timed("generated files", "cargo xtask crds --check", || crds::check(Some(operator.as_ref())))?;
     step::timed("clients for the tests", "cargo xtask setup", setup::run)?;
+    step::timed("planted bugs", "cargo xtask chaos seeded-bugs", || {
+        chaos::find_planted(&surroundings.binaries, &environment)
+    })?;
     let (nsqd, nsqlookupd) = (surroundings.binary("nsqd"), surroundings.binary("nsqlookupd"));
     let built = [&environment[..], &[("NSQD", &nsqd), ("NSQLOOKUPD", &nsqlookupd)]].concat();
     step::run("tests", &["test", "--workspace"], &built)

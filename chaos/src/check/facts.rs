@@ -36,8 +36,8 @@ pub(super) struct Conn {
     /// When something was sent, and when we knew that the broker had processed all before it. Both rise.
     proofs: Vec<(u64, u64)>,
     close_wait: Option<(u64, u64)>,
-    /// The last time that a command on a message was refused.
-    failed: HashMap<(Op, u64), u64>,
+    /// When a command on a message was refused last, and how often.
+    failed: HashMap<(Op, u64), (u64, usize)>,
 }
 
 impl Conn {
@@ -54,7 +54,12 @@ impl Conn {
 
     /// Whether a command sent at `at` was answered with its error.
     pub(super) fn has_failed(&self, op: Op, id: u64, at: u64) -> bool {
-        self.failed.get(&(op, id)).is_some_and(|failed| *failed >= at)
+        self.failed.get(&(op, id)).is_some_and(|(last, _)| *last >= at)
+    }
+
+    /// How many commands on a message were answered with their error.
+    pub(super) fn failures(&self, op: Op, id: u64) -> usize {
+        self.failed.get(&(op, id)).map_or(0, |(_, count)| *count)
     }
 }
 
@@ -123,7 +128,8 @@ impl<'a> Facts<'a> {
             Op::Delivered | Op::Corrupt | Op::Finish | Op::Requeue | Op::Touch => self.items.push(*event),
             Op::FinishFailed | Op::RequeueFailed | Op::TouchFailed => {
                 let conn = self.conns.entry(event.conn).or_default();
-                conn.failed.insert((event.op, event.id), event.at);
+                let (last, count) = conn.failed.entry((event.op, event.id)).or_default();
+                (*last, *count) = (event.at, *count + 1);
             }
             Op::Opened => self.note_opened(event),
             Op::Ended => self.conns.entry(event.conn).or_default().ended = Some((event.since, event.at)),

@@ -184,6 +184,15 @@ fn a_message_given_back_and_never_seen_again_is_lost() {
 }
 
 #[test]
+fn of_two_fins_on_one_connection_one_is_refused_and_the_message_is_finished() {
+    story(|s| {
+        s.publish(1, 0, 1).ok(2, 0).comes(3, ANN, 0, 1).fin(1500, ANN, 0).comes(1510, ANN, 0, 2);
+        s.fin(1511, ANN, 0).answer(Op::FinishFailed, 1520, ANN, 0);
+    })
+    .good();
+}
+
+#[test]
 fn a_message_is_owed_to_each_channel_that_existed_and_to_no_other() {
     let told = |made, second: bool| {
         story(|s| {

@@ -37,6 +37,10 @@ pub enum Rule {
     Identity,
     /// Channels that do not become empty, or counts that cannot be.
     Stuck,
+    /// Lost in a damage, and nsqd's log says nothing of it.
+    Untold,
+    /// nsqd panicked, hung, or ended in a way that it must not.
+    Crashed,
 }
 
 impl Rule {
@@ -57,6 +61,8 @@ impl Rule {
             Self::IdReused => "id reused",
             Self::Identity => "id or timestamp changed",
             Self::Stuck => "stuck",
+            Self::Untold => "lost without a word",
+            Self::Crashed => "crashed",
         }
     }
 }

@@ -306,14 +306,12 @@ impl<'a> Judge<'a> {
 
     /// The channel is empty now, so the last delivery must have been finished.
     fn end(&mut self, batch: &Batch, channel: u8, last: &Sent, items: &[Event]) {
-        // A FIN on the same connection counts even if it was meant for an earlier delivery that had timed out.
+        // A FIN on the same connection counts even if it was meant for an earlier delivery that had timed out: that one
+        // finishes what is already on its way again, and the FIN of the later delivery is the one that is refused.
         let conn = self.conn(last.event.conn);
-        let is_finished = last.finish.is_some()
-            || items.iter().any(|item| {
-                let has_failed =
-                    conn.is_some_and(|conn| conn.has_failed(Op::FinishFailed, last.event.id, item.at));
-                item.op == Op::Finish && item.conn == last.event.conn && !has_failed
-            });
+        let is_fin = |item: &&Event| item.op == Op::Finish && item.conn == last.event.conn;
+        let refused = conn.map_or(0, |conn| conn.failures(Op::FinishFailed, last.event.id));
+        let is_finished = last.finish.is_some() || items.iter().filter(is_fin).count() > refused;
         let cut = self.excused(batch.acked, Some(last.event.at));
         if !is_finished && cut.is_some_and(|cut| cut >= last.event.at) {
             self.verdict.counts.lost_in_window += 1;
