@@ -12,6 +12,9 @@ use crate::topic::Topic;
 /// FINs that a kill can undo: those of this long.
 const BEHIND: Duration = Duration::from_millis(10);
 
+/// A full disk is tried again this much later.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// Save what is enlisted, every [`BEHIND`], until the broker stops.
 pub(crate) async fn save_for_ever(mut unsaved: UnboundedReceiver<Arc<Topic>>, shutdown: Shutdown) {
     let mut topics = Vec::new();
@@ -29,4 +32,10 @@ pub(crate) async fn save_for_ever(mut unsaved: UnboundedReceiver<Arc<Topic>>, sh
             let _refused = crate::blocking::wait(|| topic.save_progress());
         }
     }
+}
+
+/// What a full disk refused is tried again.
+pub(crate) async fn save_later(topic: Arc<Topic>) {
+    tokio::time::sleep(AGAIN_AFTER).await;
+    topic.save_again();
 }

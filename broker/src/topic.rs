@@ -11,7 +11,6 @@ mod tests;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use protocol::{ChannelName, TopicName};
 use queue::{Now, Position, WallTime};
@@ -23,9 +22,6 @@ use crate::context::Context;
 use crate::durability::Durability;
 use crate::receipt::{Batch, PublishError, Receipt};
 use crate::record;
-
-/// A journal that a full disk refused is written again this much later.
-const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A topic.
 #[derive(Debug)]
@@ -188,13 +184,14 @@ impl Topic {
         if self.saves_again.swap(true, Ordering::AcqRel) {
             return;
         }
-        let topic = Arc::clone(self);
-        control.spawn(async move {
-            tokio::time::sleep(SAVE_AGAIN_AFTER).await;
-            topic.saves_again.store(false, Ordering::Release);
-            // Not noted if it is on the list already: then it is tried from there.
-            topic.note_progress();
-        });
+        control.spawn(crate::journals::save_later(Arc::clone(self)));
+    }
+
+    /// It is time to try again.
+    pub(crate) fn save_again(self: &Arc<Self>) {
+        self.saves_again.store(false, Ordering::Release);
+        // Not noted if it is on the list already: then it is tried from there.
+        self.note_progress();
     }
 
     /// Channels, sorted by name.
