@@ -1,165 +1,17 @@
-//! Every option of nsqd once: name, kind, default, help. The command line and `--help` come from the table;
-//! the broker reads the checked values from [`Options`].
+//! What nsqd was started with, checked once: the broker reads nothing but [`Options`]. Each option's name, kind,
+//! default and help is a row of `options/table.rs`.
 
 use std::time::Duration;
 
-use daemon::options::{Kind, Opt, Values};
+use daemon::options::Values;
 use protocol::IdentifyLimits;
 use protocol::Limits;
 
 use crate::durability::Durability;
 
-/// The table.
-pub(crate) const TABLE: &[Opt] = &[
-    opt("data-path", Kind::Text, "", "folder for messages; empty means the current one", STORAGE),
-    opt(
-        "mem-queue-size",
-        Kind::Int,
-        "10000",
-        "messages per ephemeral topic or channel; counts as memory in depths",
-        STORAGE,
-    ),
-    opt(
-        "max-bytes-per-file",
-        Kind::Int,
-        "104857600",
-        "bytes in one log file before the next begins",
-        STORAGE,
-    ),
-    opt(
-        "durability",
-        Kind::Text,
-        "buffered",
-        "what OK to a publish means unless its topic says otherwise: memory (accepted), buffered (survives a kill), fsync (survives a power cut)",
-        STORAGE,
-    ),
-    opt(
-        "identity",
-        Kind::Text,
-        "",
-        "whose data the folder must hold, for example namespace/cluster/broker; empty means anybody's",
-        STORAGE,
-    ),
-    opt(
-        "min-free",
-        Kind::Text,
-        "",
-        "bytes of the disk publishes leave free, for example 256MiB; empty means a twentieth of it, 256MiB at most",
-        STORAGE,
-    ),
-    opt(
-        "memory-limit",
-        Kind::Text,
-        "",
-        "memory for messages on their way, for example 512MiB; empty means half of what the cgroup allows",
-        STORAGE,
-    ),
-    opt("tcp-address", Kind::Text, "0.0.0.0:4150", "<addr>:<port> to listen on for clients", NETWORK),
-    opt(
-        "http-address",
-        Kind::Text,
-        "0.0.0.0:4151",
-        "<addr>:<port> to listen on for HTTP; empty means none",
-        NETWORK,
-    ),
-    opt("broadcast-address", Kind::Text, "", "address told to nsqlookupd; empty means the hostname", NETWORK),
-    opt("broadcast-tcp-port", Kind::Int, "0", "TCP port told to nsqlookupd; 0 means the real one", NETWORK),
-    opt("broadcast-http-port", Kind::Int, "0", "HTTP port told to nsqlookupd; 0 means the real one", NETWORK),
-    opt(
-        "lookupd-tcp-address",
-        Kind::List,
-        "",
-        "nsqlookupd to register with; may be given several times",
-        NETWORK,
-    ),
-    opt("topology-region", Kind::Text, "", "region this broker is in", NETWORK),
-    opt("topology-zone", Kind::Text, "", "zone this broker is in", NETWORK),
-    opt(
-        "http-client-connect-timeout",
-        Kind::Duration,
-        "2s",
-        "no effect: the limit of a request covers connecting",
-        NETWORK,
-    ),
-    opt(
-        "http-client-request-timeout",
-        Kind::Duration,
-        "5s",
-        "limit for asking nsqlookupd for the channels of a new topic, 1s at most",
-        NETWORK,
-    ),
-    opt("node-id", Kind::Int, "-1", "number 0-1023 in message ids; default from the hostname", GENERAL),
-    opt("log-level", Kind::Text, "info", "debug, info, warn, error or fatal", GENERAL),
-    opt("log-prefix", Kind::Text, "[nsqd] ", "what each log line begins with", GENERAL),
-    opt("verbose", Kind::Bool, "false", "no effect, accepted for old scripts", GENERAL),
-    opt("worker-id", Kind::Int, "0", "no effect, accepted for old scripts", GENERAL),
-    opt(
-        "msg-timeout",
-        Kind::Duration,
-        "1m",
-        "how long a message may be in flight before it is requeued",
-        MESSAGES,
-    ),
-    opt(
-        "max-msg-timeout",
-        Kind::Duration,
-        "15m",
-        "the longest a client may keep a message in flight",
-        MESSAGES,
-    ),
-    opt("max-msg-size", Kind::Int, "1048576", "largest message body in bytes", MESSAGES),
-    opt("max-body-size", Kind::Int, "5242880", "largest MPUB or /mpub body in bytes", MESSAGES),
-    opt("max-req-timeout", Kind::Duration, "1h", "longest delay a REQ may ask for", MESSAGES),
-    opt(
-        "max-defer-timeout",
-        Kind::Duration,
-        "0s",
-        "longest delay a DPUB may ask for; 0s means max-req-timeout",
-        MESSAGES,
-    ),
-    opt(
-        "max-heartbeat-interval",
-        Kind::Duration,
-        "1m",
-        "longest heartbeat interval a client may ask for",
-        CLIENTS,
-    ),
-    opt("max-rdy-count", Kind::Int, "2500", "largest RDY", CLIENTS),
-    opt("max-output-buffer-size", Kind::Int, "65536", "largest output buffer a client may ask for", CLIENTS),
-    opt("max-output-buffer-timeout", Kind::Duration, "30s", "longest output buffer timeout", CLIENTS),
-    opt("min-output-buffer-timeout", Kind::Duration, "25ms", "shortest output buffer timeout", CLIENTS),
-    opt(
-        "output-buffer-timeout",
-        Kind::Duration,
-        "250ms",
-        "told to clients; messages are always sent at once",
-        CLIENTS,
-    ),
-    opt(
-        "max-channel-consumers",
-        Kind::Int,
-        "0",
-        "consumers per channel on this broker; 0 means any number",
-        CLIENTS,
-    ),
-    opt("max-deflate-level", Kind::Int, "6", "told to clients; deflate is not offered yet", CLIENTS),
-];
+mod table;
 
-const GENERAL: &str = "General";
-const NETWORK: &str = "Network";
-const STORAGE: &str = "Storage";
-const MESSAGES: &str = "Messages";
-const CLIENTS: &str = "Clients";
-
-const fn opt(
-    name: &'static str,
-    kind: Kind,
-    default: &'static str,
-    help: &'static str,
-    heading: &'static str,
-) -> Opt {
-    Opt { name, kind, default, help, heading }
-}
+pub(crate) use table::TABLE;
 
 /// What nsqd was started with, checked.
 #[derive(Debug, Clone)]
@@ -200,10 +52,56 @@ pub(crate) struct Options {
     pub output_buffer_timeout: Duration,
     pub max_channel_consumers: usize,
     pub max_deflate_level: u8,
+    pub is_deflate_on: bool,
+    pub is_snappy_on: bool,
+    pub max_in_flight_bytes: u64,
+    pub https_address: String,
+    pub max_connections: usize,
+    pub max_connections_per_ip: usize,
+    pub max_topics: usize,
+    pub max_channels: usize,
+    pub max_creation_rate: u32,
+    pub is_topology_aware: bool,
+    pub lookupd_token_file: String,
+    pub tls_cert: String,
+    pub tls_key: String,
+    pub tls_client_auth_policy: String,
+    pub tls_root_ca_file: String,
+    pub tls_required: String,
+    pub tls_min_version: String,
+    pub auth_http_addresses: Vec<String>,
+    pub auth_http_request_method: String,
+    pub auth_regex: String,
+    pub admin_token_file: String,
+    pub http_auth: String,
+    pub debug_routes: String,
+    pub statsd: Statsd,
+    pub e2e_percentiles: Vec<String>,
+    pub e2e_window: Duration,
+    pub metrics_max_series: usize,
+    pub metrics_exclude_ephemeral: bool,
+}
+
+/// How figures are pushed to a statsd daemon.
+#[derive(Debug, Clone)]
+#[allow(
+    missing_docs,
+    reason = "each field is the option of that name behind --statsd-; the table explains it"
+)]
+pub(crate) struct Statsd {
+    pub address: String,
+    pub interval: Duration,
+    pub mem_stats: bool,
+    pub prefix: String,
+    pub udp_packet_size: usize,
+    pub exclude_ephemeral: bool,
 }
 
 /// nsqd: a client is gone after twice its heartbeat interval, which is 30 s unless it asks otherwise.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The one experiment of stock; names of others are ignored, as there.
+const TOPOLOGY_AWARE: &str = "topology-aware-consumption";
 
 /// Node ids have ten bits.
 const NODE_ID_MAX: i64 = 1023;
@@ -254,12 +152,43 @@ impl Options {
             output_buffer_timeout: values.duration("output-buffer-timeout"),
             max_channel_consumers: number(values, "max-channel-consumers", 0, i64::MAX)?,
             max_deflate_level: number(values, "max-deflate-level", 1, 9)?,
+            is_deflate_on: values.is_on("deflate"),
+            is_snappy_on: values.is_on("snappy"),
+            max_in_flight_bytes: size(values, "max-in-flight-bytes")?.unwrap_or(u64::MAX),
+            https_address: values.text("https-address").to_owned(),
+            max_connections: number(values, "max-connections", 0, i64::MAX)?,
+            max_connections_per_ip: number(values, "max-connections-per-ip", 0, i64::MAX)?,
+            max_topics: number(values, "max-topics", 0, i64::MAX)?,
+            max_channels: number(values, "max-channels", 0, i64::MAX)?,
+            max_creation_rate: number(values, "max-creation-rate", 0, 1_000_000)?,
+            is_topology_aware: values.list("enable-experiment").iter().any(|name| name == TOPOLOGY_AWARE),
+            lookupd_token_file: values.text("lookupd-token-file").to_owned(),
+            tls_cert: values.text("tls-cert").to_owned(),
+            tls_key: values.text("tls-key").to_owned(),
+            tls_client_auth_policy: values.text("tls-client-auth-policy").to_owned(),
+            tls_root_ca_file: values.text("tls-root-ca-file").to_owned(),
+            tls_required: values.text("tls-required").to_owned(),
+            tls_min_version: values.text("tls-min-version").to_owned(),
+            auth_http_addresses: values.list("auth-http-address").to_vec(),
+            auth_http_request_method: values.text("auth-http-request-method").to_owned(),
+            auth_regex: values.text("auth-regex").to_owned(),
+            admin_token_file: values.text("admin-token-file").to_owned(),
+            http_auth: values.text("http-auth").to_owned(),
+            debug_routes: values.text("debug-routes").to_owned(),
+            statsd: statsd(values)?,
+            e2e_percentiles: values.list("e2e-processing-latency-percentile").to_vec(),
+            e2e_window: values.duration("e2e-processing-latency-window-time"),
+            metrics_max_series: number(values, "metrics-max-series", 1, i64::MAX)?,
+            metrics_exclude_ephemeral: values.is_on("metrics-exclude-ephemeral"),
         };
         // An unused row would be an option that does nothing.
         let _no_effect = (
             values.is_on("verbose"),
             values.int("worker-id"),
             values.duration("http-client-connect-timeout"),
+            values.duration("sync-timeout"),
+            values.int("queue-scan-worker-pool-max"),
+            values.int("queue-scan-selection-count"),
         );
         Ok(options)
     }
@@ -327,8 +256,21 @@ fn memory_limit(values: &Values) -> Result<usize, String> {
 /// With less not even the caches of a few topics would fit.
 const MEMORY_LIMIT_MIN: u64 = 16 << 20;
 
+fn statsd(values: &Values) -> Result<Statsd, String> {
+    Ok(Statsd {
+        address: values.text("statsd-address").to_owned(),
+        interval: values.duration("statsd-interval"),
+        mem_stats: values.is_on("statsd-mem-stats"),
+        prefix: values.text("statsd-prefix").to_owned(),
+        udp_packet_size: number(values, "statsd-udp-packet-size", 1, 65_507)?,
+        exclude_ephemeral: values.is_on("statsd-exclude-ephemeral"),
+    })
+}
+
+/// nsqd: `--sync-every=1` was the way to have every message synced before it was acknowledged.
 fn durability(values: &Values) -> Result<Durability, String> {
-    let name = values.text("durability");
+    let syncs_each = values.int("sync-every") == 1 && !values.is_set("durability");
+    let name = if syncs_each { "fsync" } else { values.text("durability") };
     Durability::from_name(name)
         .ok_or_else(|| format!("--durability={name} is unknown: memory, buffered or fsync"))
 }
