@@ -15,6 +15,11 @@ pub fn nsqlookupd() -> PathBuf {
     binary("NSQLOOKUPD", "nsqlookupd")
 }
 
+/// The load generator; `NSQ_BENCH` replaces it.
+pub fn nsq_bench() -> PathBuf {
+    binary("NSQ_BENCH", "nsq_bench")
+}
+
 /// The checkout. Asked of the cargo that runs the test: the one that built it may have done so for another checkout
 /// with the same target folder.
 pub fn root() -> PathBuf {
@@ -46,7 +51,7 @@ fn build() -> PathBuf {
         panic!("{} is not in a target folder", exe.display());
     };
     let mut command = cargo();
-    command.args(["build", "--quiet", "--package", "broker", "--package", "lookupd"]);
+    command.args(["build", "--quiet", "--package", "broker", "--package", "lookupd", "--package", "tools"]);
     if profile.ends_with("release") {
         command.arg("--release");
     }

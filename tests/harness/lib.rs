@@ -13,7 +13,9 @@ mod peer;
 mod process;
 mod waiting;
 
-pub use binaries::{nsqd as nsqd_binary, nsqlookupd as nsqlookupd_binary, root};
+pub use binaries::{
+    nsq_bench as nsq_bench_binary, nsqd as nsqd_binary, nsqlookupd as nsqlookupd_binary, root,
+};
 pub use clients::{Client, diskqueue, go_client, python_client};
 pub use cluster::Cluster;
 pub use http::{Reply, request};

@@ -3,6 +3,7 @@
 //! crash, last the clients that others wrote.
 
 #[cfg(test)]
+mod bench;
 mod tidy;
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lookupd", &["protocol", "daemon"]),
     ("operator", &["daemon"]),
     ("cli", &["broker", "lookupd", "operator", "daemon"]),
+    ("tools", &["protocol", "daemon"]),
     ("tests", &["protocol", "queue", "storage", "daemon", "broker", "lookupd", "operator", "cli"]),
     ("xtask", &[]),
     ("chaos", &["protocol", "storage", "crashfs"]),

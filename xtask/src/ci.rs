@@ -27,7 +27,9 @@ pub(crate) fn run() -> Result<()> {
         chaos::find_planted(&surroundings.binaries, &environment)
     })?;
     let (nsqd, nsqlookupd) = (surroundings.binary("nsqd"), surroundings.binary("nsqlookupd"));
-    let built = [&environment[..], &[("NSQD", &nsqd), ("NSQLOOKUPD", &nsqlookupd)]].concat();
+    let nsq_bench = surroundings.binary("nsq_bench");
+    let binaries = [("NSQD", &*nsqd), ("NSQLOOKUPD", &nsqlookupd), ("NSQ_BENCH", &nsq_bench)];
+    let built = [&environment[..], &binaries].concat();
     step::run("tests", &["test", "--workspace"], &built)
 }
 

@@ -1,0 +1,115 @@
+//! `nsq_bench`: loads one or several nsqds with the same work in turn and tells what each message cost the server.
+//! The figure that counts is CPU time per message: rates depend on the machine and on the generator beside it.
+//!
+//! `options` what is asked for, `target` the nsqd under load, `connection` the wire, `workload` the list of works,
+//! `publish`, `consume`, `latency`, `idle` their doing, `report` what is printed.
+
+mod connection;
+mod consume;
+mod idle;
+mod latency;
+mod options;
+mod publish;
+mod report;
+mod target;
+mod workload;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use daemon::options::{Parsed, Values, parse, print};
+
+use options::{ABOUT, Options, TABLE};
+use report::{Report, Row};
+use target::Target;
+use workload::Workload;
+
+/// The program with its command line, `args[0]` being its own name.
+pub fn main_with_args(args: Vec<String>) -> ExitCode {
+    match parse("nsq_bench", ABOUT, TABLE, args.into_iter().skip(1)) {
+        Ok(Parsed::Run(values)) => start(&values),
+        Ok(Parsed::Exit { code, text }) => print(code, &text),
+        Err(error) => refuse(&error.to_string()),
+    }
+}
+
+fn start(values: &Values) -> ExitCode {
+    let outcome = Options::from_values(values).and_then(|options| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        runtime.context("cannot start the generator's threads")?.block_on(run(&options))
+    });
+    match outcome {
+        Ok(code) => code,
+        Err(error) => refuse(&format!("{error:#}")),
+    }
+}
+
+fn refuse(why: &str) -> ExitCode {
+    // stderr closed is no reason to panic while saying why.
+    let _ = writeln!(std::io::stderr(), "nsq_bench: {why}");
+    ExitCode::FAILURE
+}
+
+async fn run(options: &Options) -> Result<ExitCode> {
+    if options.lists_only {
+        let lines = workload::ALL.iter().map(|work| format!("{:<18} {}\n", work.name, work.about));
+        std::io::stdout().write_all(lines.collect::<String>().as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    raise_file_limit();
+    let mut report = Report::default();
+    let ended = tokio::select! {
+        ended = measure_all(options, &mut report) => ended,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    if let Err(error) = &ended {
+        report.is_partial = Some(format!("{error:#}"));
+    }
+    report.print(options)?;
+    Ok(if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Round by round, work by work, nsqd by nsqd: what disturbs the machine for a while then disturbs all of them.
+async fn measure_all(options: &Options, report: &mut Report) -> Result<()> {
+    for round in 1..=options.rounds {
+        for workload in &options.workloads {
+            for subject in &options.subjects {
+                progress(&format!(
+                    "round {round}/{}: {} on {}",
+                    options.rounds, workload.name, subject.label
+                ));
+                let sample = measure(options, workload, subject).await;
+                let sample = sample.with_context(|| format!("{} on {}", workload.name, subject.label))?;
+                report.rows.push(Row { round, workload: workload.name, nsqd: subject.label.clone(), sample });
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn measure(
+    options: &Options,
+    workload: &Workload,
+    subject: &options::Subject,
+) -> Result<report::Sample> {
+    let mut target = Target::start(options, workload, subject).await?;
+    let sample = workload.run(options, &mut target).await;
+    if let Some(why) = target.death() {
+        bail!("nsqd ended while it was measured: {why}");
+    }
+    target.stop().await?;
+    sample
+}
+
+fn progress(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Thousands of connections need descriptors. Too few are reported by the workload that runs out.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+}
