@@ -3,7 +3,6 @@
 //! crash, last the clients that others wrote.
 
 #[cfg(test)]
-mod bench;
 mod tidy;
 
 #[cfg(test)]
@@ -54,6 +53,8 @@ mod slow_clients;
 #[cfg(test)]
 mod stock;
 
+#[cfg(test)]
+mod bench;
 #[cfg(test)]
 mod go_clients;
 #[cfg(test)]
