@@ -10,7 +10,9 @@ use std::thread::JoinHandle;
 
 use daemon::listen::{ListenError, bind};
 use daemon::options::{Parsed, parse, print};
-use daemon::shutdown::{Shutdown, on_signals};
+use daemon::reload::Reload;
+use daemon::shutdown::Shutdown;
+use daemon::signals;
 use protocol::lookup::PeerInfo;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use storage::DataDir;
@@ -128,14 +130,14 @@ pub fn main_with_args(args: Vec<String>) -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), ServeError> {
-    let shutdown = Shutdown::new();
-    on_signals(&shutdown).map_err(ServeError::Start)?;
-    serve(options, shutdown).await
+    let (shutdown, reload) = (Shutdown::new(), Reload::new());
+    signals::listen(&shutdown, &reload).map_err(ServeError::Start)?;
+    serve(options, shutdown, &reload).await
 }
 
 /// Run a broker until `shutdown` is triggered. An error: it could not start, and nothing was changed; or it failed
 /// while running.
-async fn serve(options: Options, shutdown: Shutdown) -> Result<(), ServeError> {
+async fn serve(options: Options, shutdown: Shutdown, _reload: &Reload) -> Result<(), ServeError> {
     tracing::info!("{}", daemon::version::version_line("nsqd"));
     raise_file_limit();
     let path = Path::new(&options.data_path).to_owned();

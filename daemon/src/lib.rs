@@ -1,5 +1,5 @@
 //! What every daemon shares: flags, log lines, listening, HTTP replies and serving, a small HTTP client,
-//! shutdown. Nothing here knows a topic or a channel; what a flag means or a route answers lives in the
+//! shutdown, signals. Nothing here knows a topic or a channel; what a flag means or a route answers lives in the
 //! daemon that owns it.
 
 pub mod duration;
@@ -8,7 +8,9 @@ pub mod http;
 pub mod http_client;
 pub mod listen;
 pub mod options;
+pub mod reload;
 pub mod shutdown;
+pub mod signals;
 pub mod size;
 pub mod telemetry;
 pub mod version;

@@ -29,6 +29,32 @@ pub struct Opt {
     pub help: &'static str,
     /// The group `--help` shows it under.
     pub heading: &'static str,
+    /// Its name in a file and at `/config`, where that is not the flag with underscores; else empty.
+    key: &'static str,
+}
+
+impl Opt {
+    /// A row whose key is its flag with underscores.
+    pub const fn new(
+        name: &'static str,
+        kind: Kind,
+        default: &'static str,
+        help: &'static str,
+        heading: &'static str,
+    ) -> Self {
+        Self { name, kind, default, help, heading, key: "" }
+    }
+
+    /// The same row with a key of its own.
+    #[must_use]
+    pub const fn keyed(self, key: &'static str) -> Self {
+        Self { key, ..self }
+    }
+
+    /// Its name in a file and at `/config`.
+    pub fn key(&self) -> String {
+        if self.key.is_empty() { self.name.replace('-', "_") } else { self.key.to_owned() }
+    }
 }
 
 /// What an option's value is.
@@ -42,8 +68,22 @@ pub enum Kind {
     Duration,
     /// Any text.
     Text,
+    /// One of these, in any case; empty means the default. If `true` is one of them, the others of Go's spellings of
+    /// a Bool are taken too, and `-x` alone is `-x=true`.
+    Choice(&'static [&'static str]),
     /// Given several times or with commas, in order; empty parts fall away.
     List,
+}
+
+impl Kind {
+    /// Whether the flag alone, without a value, means `true`.
+    fn is_switch(self) -> bool {
+        match self {
+            Self::Bool => true,
+            Self::Choice(names) => names.contains(&"true"),
+            _ => false,
+        }
+    }
 }
 
 /// What the command line asked for.
@@ -141,7 +181,7 @@ pub struct Values {
 }
 
 impl Values {
-    /// Of a `Text` option.
+    /// Of a `Text` or `Choice` option.
     pub fn text(&self, name: &str) -> &str {
         match self.value(name) {
             Some(Value::Text(text)) => text,
@@ -264,6 +304,7 @@ fn argument(opt: &Opt) -> Arg {
             .default_missing_value("true")
             .value_name("BOOL"),
         Kind::Int => arg.action(ArgAction::Set).value_name("N"),
+        Kind::Choice(_) => arg.action(ArgAction::Set).value_name("WORD"),
         Kind::Duration => arg.action(ArgAction::Set).value_name("DURATION"),
         Kind::Text => arg.action(ArgAction::Set).value_name("TEXT"),
         Kind::List => arg.action(ArgAction::Append).value_name("TEXT,.."),
@@ -301,7 +342,7 @@ fn normalise(
         };
         let value = match (value, opt.kind) {
             (Some(value), _) => value,
-            (None, Kind::Bool) => "true".to_owned(),
+            (None, kind) if kind.is_switch() => "true".to_owned(),
             (None, _) => match args.next() {
                 Some(value) => utf8(value)?,
                 None => {
@@ -350,12 +391,40 @@ fn unknown_flag(binary: &str, table: &[Opt], name: &str) -> UsageError {
 fn read(opt: &Opt, text: &str) -> Result<Value, UsageError> {
     let value = match opt.kind {
         Kind::Text => Ok(Value::Text(text.to_owned())),
+        Kind::Choice(names) => choice(names, opt.default, text).map(|name| Value::Text(name.to_owned())),
         Kind::List => Ok(Value::List(split(text).collect())),
         Kind::Bool => boolean(text).map(Value::Bool).ok_or_else(|| format!("{text:?} is not true or false")),
         Kind::Int => text.parse().map(Value::Int).map_err(|_| format!("{text:?} is not a whole number")),
         Kind::Duration => duration::parse(text).map(Value::Duration),
     };
     value.map_err(|why| UsageError(format!("--{}: {why}", opt.name)))
+}
+
+fn choice<'a>(names: &[&'a str], default: &'a str, text: &str) -> Result<&'a str, String> {
+    if text.is_empty() {
+        return Ok(default);
+    }
+    let lower = text.to_ascii_lowercase();
+    let spelling = match boolean(&lower) {
+        Some(on) if names.contains(&"true") => {
+            if on {
+                "true"
+            } else {
+                "false"
+            }
+        }
+        _ => lower.as_str(),
+    };
+    let found = names.iter().find(|name| **name == spelling).copied();
+    found.ok_or_else(|| format!("{text:?} is unknown; choose {}", alternatives(names)))
+}
+
+fn alternatives(names: &[&str]) -> String {
+    let named: Vec<&str> = names.iter().copied().filter(|name| !name.is_empty()).collect();
+    match named.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => named.concat(),
+    }
 }
 
 fn split(text: &str) -> impl Iterator<Item = String> {

@@ -2,10 +2,8 @@
 //! How long a drain may take is each listener's own matter.
 
 use std::fmt;
-use std::io;
 use std::sync::{Arc, OnceLock};
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 /// Clones share one state: triggered once, triggered for good.
@@ -62,28 +60,6 @@ impl fmt::Debug for Shutdown {
     }
 }
 
-/// SIGTERM and SIGINT trigger the shutdown; so does SIGHUP.
-///
-/// # Errors
-/// The operating system refused to install a signal's action. Must be called inside a tokio runtime.
-pub fn on_signals(shutdown: &Shutdown) -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    // nsqd: SIGHUP is left to its default action, so a closed terminal loses every message held in memory.
-    let mut hangup = signal(SignalKind::hangup())?;
-    let shutdown = shutdown.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hangup.recv() => {}
-            () = shutdown.wait() => {}
-        }
-        shutdown.trigger();
-    });
-    Ok(())
-}
-
 struct State {
     triggered: watch::Sender<bool>,
     failure: OnceLock<String>,
@@ -120,13 +96,5 @@ mod tests {
         shutdown.clone().fail("cannot write nsqd.dat".to_owned());
         shutdown.wait().await;
         assert_eq!(shutdown.failure().as_deref(), Some("disk full"));
-    }
-
-    #[tokio::test]
-    async fn signal_task_ends_with_the_shutdown() {
-        let shutdown = Shutdown::new();
-        on_signals(&shutdown).expect("signals");
-        shutdown.trigger();
-        shutdown.wait().await;
     }
 }

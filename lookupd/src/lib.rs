@@ -19,8 +19,9 @@ use std::time::Duration;
 
 use daemon::listen::{self, ListenError};
 use daemon::options::{Parsed, Values};
-use daemon::shutdown::{self, Shutdown};
-use daemon::{host, telemetry, version};
+use daemon::reload::Reload;
+use daemon::shutdown::Shutdown;
+use daemon::{host, signals, telemetry, version};
 use protocol::lookup::LookupdInfo;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
@@ -136,8 +137,8 @@ fn run(values: &Values) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
     runtime.block_on(async {
-        let shutdown = Shutdown::new();
-        shutdown::on_signals(&shutdown).map_err(|error| format!("cannot listen to signals: {error}"))?;
+        let (shutdown, reload) = (Shutdown::new(), Reload::new());
+        signals::listen(&shutdown, &reload).map_err(|error| format!("cannot listen to signals: {error}"))?;
         tracing::info!("{}", version::version_line(BINARY));
         let running = serve(Options::from_values(values), shutdown.clone()).await;
         let ended = running.map_err(|error| error.to_string())?.done.await;

@@ -1,10 +1,14 @@
-//! Every option of nsqlookupd once, and what of it the service needs. How flags are read lives in
-//! `daemon::options`.
+//! What nsqlookupd was started with. Each option's name, kind, default and help is a row of `options/table.rs`; how
+//! flags, files and the environment are read lives in `daemon::options`.
 
 use std::time::Duration;
 
 use daemon::host::hostname;
-use daemon::options::{Kind, Opt, Values};
+use daemon::options::Values;
+
+mod table;
+
+pub(crate) use table::{HTTP_ADDRESS, TABLE, TCP_ADDRESS};
 
 /// What a running nsqlookupd goes by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +24,20 @@ pub struct Options {
     pub inactive_producer_timeout: Duration,
     /// How long a tombstoned broker is left out of a topic's answers.
     pub tombstone_lifetime: Duration,
+    /// Connections of brokers at a time; `usize::MAX` means as many as open files allow.
+    pub max_connections: usize,
+    /// Of one address.
+    pub max_connections_per_ip: usize,
+    /// Topics the registry may hold.
+    pub max_topics: usize,
+    /// Topics and channels one connection may register.
+    pub max_registrations: usize,
+    /// File with the token that registrations and writes must bear; empty means that nobody is asked.
+    pub admin_token_file: String,
+    /// With a token, what HTTP asks it for: `none`, `writes` or `all`.
+    pub http_auth: String,
+    /// Who may use /debug: `loopback`, `all` or `none`.
+    pub debug_routes: String,
 }
 
 impl Options {
@@ -35,6 +53,13 @@ impl Options {
             broadcast_address,
             inactive_producer_timeout: values.duration("inactive-producer-timeout"),
             tombstone_lifetime: values.duration("tombstone-lifetime"),
+            max_connections: limit(values, "max-connections"),
+            max_connections_per_ip: limit(values, "max-connections-per-ip"),
+            max_topics: limit(values, "max-topics"),
+            max_registrations: limit(values, "max-registrations"),
+            admin_token_file: values.text("admin-token-file").to_owned(),
+            http_auth: values.text("http-auth").to_owned(),
+            debug_routes: values.text("debug-routes").to_owned(),
         }
     }
 }
@@ -47,71 +72,24 @@ impl Default for Options {
             broadcast_address: hostname(),
             inactive_producer_timeout: Duration::from_secs(300),
             tombstone_lifetime: Duration::from_secs(45),
+            max_connections: usize::MAX,
+            max_connections_per_ip: usize::MAX,
+            max_topics: 100_000,
+            max_registrations: 100_000,
+            admin_token_file: String::new(),
+            http_auth: "writes".to_owned(),
+            debug_routes: "loopback".to_owned(),
         }
     }
 }
 
-pub(crate) const TCP_ADDRESS: &str = "tcp-address";
-pub(crate) const HTTP_ADDRESS: &str = "http-address";
-
-pub(crate) const TABLE: &[Opt] = &[
-    Opt {
-        name: TCP_ADDRESS,
-        kind: Kind::Text,
-        default: "0.0.0.0:4160",
-        help: "HOST:PORT where brokers connect",
-        heading: "Network",
-    },
-    Opt {
-        name: HTTP_ADDRESS,
-        kind: Kind::Text,
-        default: "0.0.0.0:4161",
-        help: "HOST:PORT of the HTTP API",
-        heading: "Network",
-    },
-    Opt {
-        name: "broadcast-address",
-        kind: Kind::Text,
-        default: "",
-        help: "Name brokers use to reach the HTTP API; the host's name if not given",
-        heading: "Network",
-    },
-    Opt {
-        name: "inactive-producer-timeout",
-        kind: Kind::Duration,
-        default: "5m0s",
-        help: "Leave a broker out of answers after this long without a sign of life",
-        heading: "Registry",
-    },
-    Opt {
-        name: "tombstone-lifetime",
-        kind: Kind::Duration,
-        default: "45s",
-        help: "Leave a tombstoned broker out of a topic's answers for this long",
-        heading: "Registry",
-    },
-    Opt {
-        name: "log-level",
-        kind: Kind::Text,
-        default: "info",
-        help: "debug, info, warn, error or fatal",
-        heading: "Logging",
-    },
-    Opt {
-        name: "log-prefix",
-        kind: Kind::Text,
-        default: "[nsqlookupd] ",
-        help: "What every log line starts with",
-        heading: "Logging",
-    },
-    Opt {
-        name: "verbose",
-        kind: Kind::Bool,
-        default: "false",
-        help: "No effect; use --log-level=debug",
-        heading: "Logging",
-    },
-];
+/// 0 stands for any number.
+fn limit(values: &Values, name: &str) -> usize {
+    match usize::try_from(values.int(name)) {
+        Ok(0) | Err(_) => usize::MAX,
+        Ok(limit) => limit,
+    }
+}
 
 #[cfg(test)]
 mod tests {

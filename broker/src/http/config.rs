@@ -71,7 +71,7 @@ fn key_of(row: &Opt) -> String {
 /// nsqd: texts as they are, everything else as JSON; durations in nanoseconds.
 fn row_value(row: &Opt, values: &Values) -> String {
     match row.kind {
-        Kind::Text => values.text(row.name).to_owned(),
+        Kind::Text | Kind::Choice(_) => values.text(row.name).to_owned(),
         Kind::Int => values.int(row.name).to_string(),
         Kind::Bool => values.is_on(row.name).to_string(),
         Kind::Duration => values.duration(row.name).as_nanos().to_string(),

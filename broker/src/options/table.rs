@@ -369,5 +369,5 @@ const fn opt(
     help: &'static str,
     heading: &'static str,
 ) -> Opt {
-    Opt { name, kind, default, help, heading }
+    Opt::new(name, kind, default, help, heading)
 }

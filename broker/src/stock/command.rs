@@ -61,7 +61,7 @@ const EXPORT_TABLE: &[Opt] = &[
 ];
 
 const fn opt(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Opt {
-    Opt { name, kind, default, help, heading: HEADING }
+    Opt::new(name, kind, default, help, HEADING)
 }
 
 /// Run the command that the arguments behind the program's name begin with, if they do with one of these.

@@ -3,18 +3,12 @@
 use super::*;
 
 const TABLE: &[Opt] = &[
-    Opt { name: "tcp-address", kind: Kind::Text, default: "0.0.0.0:4150", help: "Where", heading: "Network" },
-    Opt { name: "lookupd-tcp-address", kind: Kind::List, default: "", help: "Lookupds", heading: "Network" },
-    Opt { name: "mem-queue-size", kind: Kind::Int, default: "10000", help: "Messages", heading: "Queue" },
-    Opt {
-        name: "msg-timeout",
-        kind: Kind::Duration,
-        default: "1m",
-        help: "Time to finish",
-        heading: "Queue",
-    },
-    Opt { name: "deflate", kind: Kind::Bool, default: "true", help: "Offer it", heading: "Network" },
-    Opt { name: "verbose", kind: Kind::Bool, default: "false", help: "No effect", heading: "Logging" },
+    Opt::new("tcp-address", Kind::Text, "0.0.0.0:4150", "Where", "Network"),
+    Opt::new("lookupd-tcp-address", Kind::List, "", "Lookupds", "Network"),
+    Opt::new("mem-queue-size", Kind::Int, "10000", "Messages", "Queue"),
+    Opt::new("msg-timeout", Kind::Duration, "1m", "Time to finish", "Queue"),
+    Opt::new("deflate", Kind::Bool, "true", "Offer it", "Network"),
+    Opt::new("verbose", Kind::Bool, "false", "No effect", "Logging"),
 ];
 
 fn values(args: &[&str]) -> Values {
@@ -145,9 +139,9 @@ fn table_with_mistakes_is_described() {
     assert_eq!(table_problems(TABLE), Vec::<String>::new());
     const NONE: [&str; 0] = [];
     let wrong = [
-        Opt { name: "version", kind: Kind::Text, default: "", help: "h", heading: "g" },
-        Opt { name: "a", kind: Kind::Int, default: "x", help: "h", heading: "g" },
-        Opt { name: "a", kind: Kind::Int, default: "1", help: "", heading: "g" },
+        Opt::new("version", Kind::Text, "", "h", "g"),
+        Opt::new("a", Kind::Int, "x", "h", "g"),
+        Opt::new("a", Kind::Int, "1", "", "g"),
     ];
     assert_eq!(table_problems(&wrong).len(), 4);
     assert!(parse("nsqd", "", &wrong, NONE).is_err(), "the first row's default is checked at the start");
