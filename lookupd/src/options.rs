@@ -24,14 +24,14 @@ pub struct Options {
     pub inactive_producer_timeout: Duration,
     /// How long a tombstoned broker is left out of a topic's answers.
     pub tombstone_lifetime: Duration,
-    /// Connections of brokers at a time; `usize::MAX` means as many as open files allow.
+    /// Connections of brokers at a time; 0 means what the limit of open files leaves.
     pub max_connections: usize,
-    /// Of one address.
+    /// Connections of brokers at a time from one address; 0 means any number.
     pub max_connections_per_ip: usize,
-    /// Topics the registry may hold.
-    pub max_topics: usize,
-    /// Topics and channels one connection may register.
+    /// Topics and channels, and which broker has them, counted one by one.
     pub max_registrations: usize,
+    /// Topics and channels of one connection.
+    pub max_registrations_per_connection: usize,
     /// File with the token that registrations and writes must bear; empty means that nobody is asked.
     pub admin_token_file: String,
     /// With a token, what HTTP asks it for: `none`, `writes` or `all`.
@@ -53,10 +53,10 @@ impl Options {
             broadcast_address,
             inactive_producer_timeout: values.duration("inactive-producer-timeout"),
             tombstone_lifetime: values.duration("tombstone-lifetime"),
-            max_connections: limit(values, "max-connections"),
-            max_connections_per_ip: limit(values, "max-connections-per-ip"),
-            max_topics: limit(values, "max-topics"),
-            max_registrations: limit(values, "max-registrations"),
+            max_connections: count(values, "max-connections"),
+            max_connections_per_ip: count(values, "max-connections-per-ip"),
+            max_registrations: count(values, "max-registrations"),
+            max_registrations_per_connection: count(values, "max-registrations-per-connection"),
             admin_token_file: values.text("admin-token-file").to_owned(),
             http_auth: values.text("http-auth").to_owned(),
             debug_routes: values.text("debug-routes").to_owned(),
@@ -72,10 +72,10 @@ impl Default for Options {
             broadcast_address: hostname(),
             inactive_producer_timeout: Duration::from_secs(300),
             tombstone_lifetime: Duration::from_secs(45),
-            max_connections: usize::MAX,
-            max_connections_per_ip: usize::MAX,
-            max_topics: 100_000,
-            max_registrations: 100_000,
+            max_connections: 0,
+            max_connections_per_ip: 0,
+            max_registrations: 1_000_000,
+            max_registrations_per_connection: 100_000,
             admin_token_file: String::new(),
             http_auth: "writes".to_owned(),
             debug_routes: "loopback".to_owned(),
@@ -83,12 +83,9 @@ impl Default for Options {
     }
 }
 
-/// 0 stands for any number.
-fn limit(values: &Values, name: &str) -> usize {
-    match usize::try_from(values.int(name)) {
-        Ok(0) | Err(_) => usize::MAX,
-        Ok(limit) => limit,
-    }
+/// A negative count is as good as none.
+fn count(values: &Values, name: &str) -> usize {
+    usize::try_from(values.int(name)).unwrap_or(0)
 }
 
 #[cfg(test)]

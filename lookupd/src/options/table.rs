@@ -82,12 +82,18 @@ pub(crate) const TABLE: &[Opt] = &[
         "leave a tombstoned broker out of a topic's answers for this long",
         REGISTRY,
     ),
-    Opt::new("max-topics", Kind::Int, "100000", "topics the registry may hold; 0 means any number", REGISTRY),
     Opt::new(
         "max-registrations",
         Kind::Int,
+        "1000000",
+        "topics and channels, and which broker has them, counted one by one",
+        REGISTRY,
+    ),
+    Opt::new(
+        "max-registrations-per-connection",
+        Kind::Int,
         "100000",
-        "topics and channels one broker may register; 0 means any number",
+        "topics and channels one broker may register",
         REGISTRY,
     ),
     Opt::new(
