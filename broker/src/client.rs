@@ -1,5 +1,6 @@
 //! Who is at the other end of a connection: what `/stats` shows of it and what it asked for.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -40,7 +41,7 @@ pub(crate) struct About {
     /// As sent.
     pub topology_zone: String,
     /// Messages published over this connection, by topic.
-    pub published: Vec<(TopicName, u64)>,
+    pub published: BTreeMap<TopicName, u64>,
 }
 
 /// The states of a connection, numbered as stock `/stats` shows them.
@@ -67,7 +68,7 @@ impl Client {
             msg_timeout: None,
             topology_region: String::new(),
             topology_zone: String::new(),
-            published: Vec::new(),
+            published: BTreeMap::new(),
         };
         Self { peer, connected_at, state: AtomicU8::new(State::Init as u8), about: Mutex::new(about) }
     }
@@ -87,9 +88,11 @@ impl Client {
     /// Count messages of `topic` as published over this connection.
     pub(crate) fn count_published(&self, topic: &TopicName, messages: u64) {
         let mut about = self.lock();
-        match about.published.iter_mut().find(|(name, _)| name == topic) {
-            Some((_, count)) => *count += messages,
-            None => about.published.push((topic.clone(), messages)),
+        // Looked up first: cloning the name for every publish would allocate.
+        if let Some(count) = about.published.get_mut(topic) {
+            *count += messages;
+        } else {
+            about.published.insert(topic.clone(), messages);
         }
     }
 
