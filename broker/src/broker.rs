@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use daemon::http::Requests;
 use protocol::{ChannelName, TopicName};
 use queue::ConsumerId;
 use storage::DataDir;
@@ -30,6 +31,8 @@ pub(crate) struct Broker {
     pub context: Arc<Context>,
     /// The connections it serves.
     pub clients: Clients,
+    /// What was asked over HTTP.
+    pub requests: Requests,
     log_level: Mutex<String>,
     /// Where slow work is done: files, other daemons, HTTP.
     pub control: Handle,
@@ -89,6 +92,7 @@ impl Broker {
             options,
             context,
             clients: Clients::default(),
+            requests: Requests::default(),
             control,
             topics: RwLock::default(),
             turns: Mutex::default(),

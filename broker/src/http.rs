@@ -37,6 +37,7 @@ pub(crate) struct Addresses {
 
 /// All routes.
 pub(crate) fn router(broker: Arc<Broker>, addresses: Addresses) -> Router {
+    let requests = broker.requests.clone();
     let routes = Router::new()
         .route("/ping", get(ping))
         .route("/info", get(info))
@@ -57,7 +58,7 @@ pub(crate) fn router(broker: Arc<Broker>, addresses: Addresses) -> Router {
         // Bodies have limits of their own, with NSQ's codes.
         .layer(DefaultBodyLimit::disable())
         .with_state(Api { broker, addresses });
-    daemon::http::finish(routes)
+    daemon::http::finish(routes, &requests)
 }
 
 /// nsqd: 500 and the reason while the disk refuses writes.

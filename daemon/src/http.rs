@@ -1,20 +1,22 @@
-//! Answers in NSQ's form, arguments from the query string, and serving a router until shutdown.
-//! Routes belong to the daemons. There is no TLS here.
+//! Answers in NSQ's form, arguments from the query string, and serving a router until shutdown; what stands in
+//! front of the routes is in `http/front`. Routes belong to the daemons. There is no TLS here.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 
-use axum::Router;
 use axum::extract::FromRequestParts;
-use axum::http::header::{CONTENT_TYPE, HeaderName, LOCATION};
+use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+pub use front::finish;
+pub use requests::Requests;
 pub use serve::serve;
 
+mod front;
+pub mod requests;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -59,12 +61,6 @@ pub fn plain(status: StatusCode, text: String) -> Response {
 /// 200 `OK` without NSQ's header: a healthy `/ping`.
 pub fn pong() -> Response {
     plain(StatusCode::OK, "OK".to_owned())
-}
-
-/// Completes a daemon's routes with the answers for everything else: 404 NOT_FOUND, 405 METHOD_NOT_ALLOWED
-/// with `Allow`, 200 with `Allow` for OPTIONS, and a redirect from `/ping/` to `/ping`.
-pub fn finish(router: Router) -> Router {
-    router.fallback(not_found).method_not_allowed_fallback(method_not_allowed)
 }
 
 /// An error answer on its way out of a route: small, unlike a `Response`, and turned into one by `?` or axum.
@@ -159,36 +155,6 @@ const NSQ_CONTENT_TYPE: (HeaderName, HeaderValue) =
 const TEXT: (HeaderName, HeaderValue) = (CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
 const JSON: (HeaderName, HeaderValue) =
     (CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-
-async fn not_found(method: Method, uri: Uri) -> Response {
-    match without_slash(&uri) {
-        Some(location) => {
-            // nsqd: a redirected POST keeps its method and body only under 307.
-            let get = method == Method::GET || method == Method::HEAD;
-            let status = if get { StatusCode::MOVED_PERMANENTLY } else { StatusCode::TEMPORARY_REDIRECT };
-            (status, [(LOCATION, location)]).into_response()
-        }
-        None => error(StatusCode::NOT_FOUND, "NOT_FOUND"),
-    }
-}
-
-// The Allow header is added by the router.
-async fn method_not_allowed(method: Method) -> Result<Response, Infallible> {
-    if method == Method::OPTIONS {
-        return Ok(StatusCode::OK.into_response());
-    }
-    Ok(error(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"))
-}
-
-fn without_slash(uri: &Uri) -> Option<HeaderValue> {
-    let path = uri.path().strip_suffix('/').filter(|path| !path.is_empty())?;
-    // A location that starts with two slashes (or backslashes) would lead to another host.
-    if path.starts_with("//") || path.contains('\\') || path.ends_with('/') {
-        return None;
-    }
-    let location = uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
-    HeaderValue::from_str(&location).ok()
-}
 
 /// `None` for a percent sign without two hex digits.
 fn unescape(text: &str) -> Option<Cow<'_, str>> {

@@ -7,6 +7,7 @@ pub mod host;
 pub mod http;
 pub mod http_client;
 pub mod listen;
+pub mod metrics;
 pub mod options;
 pub mod reload;
 pub mod shutdown;

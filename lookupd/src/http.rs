@@ -30,7 +30,8 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/topic/tombstone", post(tombstone))
         .route("/channel/create", post(create_channel))
         .route("/channel/delete", post(delete_channel));
-    finish(routes.with_state(state))
+    let requests = state.requests.clone();
+    finish(routes.with_state(state), &requests)
 }
 
 type Shared = extract::State<Arc<State>>;

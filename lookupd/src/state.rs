@@ -4,6 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use daemon::http::Requests;
 use protocol::lookup::LookupdInfo;
 
 use crate::registry::{Lifetimes, Registry};
@@ -15,12 +16,15 @@ pub(crate) struct State {
     started_at: Duration,
     /// The answer to IDENTIFY.
     pub(crate) about: LookupdInfo,
+    /// What was asked over HTTP.
+    pub(crate) requests: Requests,
 }
 
 impl State {
     pub(crate) fn new(lifetimes: Lifetimes, about: LookupdInfo) -> Self {
         let started_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { registry: Mutex::new(Registry::new(lifetimes)), started: Instant::now(), started_at, about }
+        let registry = Mutex::new(Registry::new(lifetimes));
+        Self { registry, started: Instant::now(), started_at, about, requests: Requests::default() }
     }
 
     /// Hold it for one call only. A panic elsewhere leaves whole entries, so poison is no reason to stop

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::Router;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -9,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::http_client;
+use crate::metrics::Exposition;
 use crate::shutdown::Shutdown;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -16,6 +18,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 struct Server {
     addr: String,
     shutdown: Shutdown,
+    requests: Requests,
     task: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
@@ -23,6 +26,8 @@ async fn start() -> Server {
     let router = Router::new()
         .route("/ping", get(|| async { pong() }))
         .route("/ok", post(|| async { ok_text() }))
+        .route("/both", get(|| async { ok_text() }).put(|| async { ok_text() }))
+        .route("/slash/", get(|| async { ok_text() }))
         .route("/empty", post(|| async { empty() }))
         .route("/json", get(|| async { json(&serde_json::json!({ "a": [1] })) }))
         .route(
@@ -34,8 +39,9 @@ async fn start() -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let addr = listener.local_addr().expect("address").to_string();
     let shutdown = Shutdown::new();
-    let task = tokio::spawn(serve(listener, finish(router), shutdown.clone()));
-    Server { addr, shutdown, task }
+    let requests = Requests::default();
+    let task = tokio::spawn(serve(listener, finish(router, &requests), shutdown.clone()));
+    Server { addr, shutdown, requests, task }
 }
 
 fn broken() -> Response {
@@ -75,26 +81,68 @@ async fn answers_have_the_form_clients_expect() {
 }
 
 #[tokio::test]
-async fn unknown_paths_and_methods_get_their_codes() {
+async fn what_is_no_route_is_answered_as_gos_router_does() {
     let server = start().await;
-    let lost = server.raw("GET", "/nowhere").await;
-    assert!(lost.starts_with("HTTP/1.1 404 ") && lost.ends_with("{\"message\":\"NOT_FOUND\"}"), "{lost}");
-    let wrong = server.raw("GET", "/ok").await;
-    assert!(wrong.starts_with("HTTP/1.1 405 ") && wrong.contains("Allow: POST\r\n"), "{wrong}");
-    assert!(wrong.ends_with("{\"message\":\"METHOD_NOT_ALLOWED\"}"), "{wrong}");
-    let options = server.raw("OPTIONS", "/ok").await;
-    assert!(options.starts_with("HTTP/1.1 200 ") && options.contains("Allow: POST\r\n"), "{options}");
+    // Method, path, status, Allow or Location, whether the body has this code.
+    for (method, path, status, header, code) in [
+        ("GET", "/nowhere", 404, "", "NOT_FOUND"),
+        ("HEAD", "/nowhere", 404, "", ""),
+        ("OPTIONS", "/nowhere", 404, "", "NOT_FOUND"),
+        ("GET", "/", 404, "", "NOT_FOUND"),
+        ("GET", "/ok", 405, "Allow: OPTIONS, POST", "METHOD_NOT_ALLOWED"),
+        ("PURGE", "/ok", 405, "Allow: OPTIONS, POST", "METHOD_NOT_ALLOWED"),
+        ("HEAD", "/ping", 405, "Allow: GET, OPTIONS", ""),
+        ("HEAD", "/ok", 405, "Allow: OPTIONS, POST", ""),
+        ("OPTIONS", "/ok", 200, "Allow: OPTIONS, POST", ""),
+        ("OPTIONS", "/both", 200, "Allow: GET, OPTIONS, PUT", ""),
+        ("GET", "/ping/", 301, "Location: /ping", ""),
+        ("GET", "/ping/?a=b", 301, "Location: /ping?a=b", ""),
+        ("GET", "/PING", 301, "Location: /ping", ""),
+        ("GET", "/Ping/", 301, "Location: /ping", ""),
+        ("GET", "/no/..//./ping", 301, "Location: /ping", ""),
+        ("GET", "/slash", 301, "Location: /slash/", ""),
+        ("POST", "/ok/?x=y", 307, "Location: /ok?x=y", ""),
+        // nsqd: a path of another method is no place to lead to.
+        ("GET", "/ok/", 404, "", "NOT_FOUND"),
+        ("HEAD", "/ping/", 404, "", ""),
+        ("GET", "//example.com/", 404, "", "NOT_FOUND"),
+        ("GET", "//example.com/..", 404, "", "NOT_FOUND"),
+    ] {
+        let answer = server.raw(method, path).await;
+        let what = format!("{method} {path}\n{answer}");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{what}");
+        assert!(header.is_empty() || answer.contains(&format!("\r\n{header}\r\n")), "{what}");
+        let body = if code.is_empty() { String::new() } else { format!("{{\"message\":\"{code}\"}}") };
+        assert!(answer.ends_with(&format!("\r\n\r\n{body}")), "{what}");
+    }
 }
 
 #[tokio::test]
-async fn trailing_slash_is_redirected_within_the_host() {
+async fn requests_are_counted_by_route_and_not_by_what_callers_invent() {
     let server = start().await;
-    let get = server.raw("GET", "/ping/?a=b").await;
-    assert!(get.starts_with("HTTP/1.1 301 ") && get.contains("Location: /ping?a=b\r\n"), "{get}");
-    let post = server.raw("POST", "/ok/").await;
-    assert!(post.starts_with("HTTP/1.1 307 ") && post.contains("Location: /ok\r\n"), "{post}");
-    let elsewhere = server.raw("GET", "//example.com/").await;
-    assert!(elsewhere.starts_with("HTTP/1.1 404 "), "{elsewhere}");
+    for (method, path) in [
+        ("GET", "/ping"),
+        ("GET", "/ping"),
+        ("HEAD", "/ping"),
+        ("BREW", "/x/1"),
+        ("GET", "/x/2"),
+        ("GET", "/PING"),
+    ] {
+        server.raw(method, path).await;
+    }
+    let mut page = Exposition::default();
+    server.requests.expose(&mut page);
+    let text = page.text();
+    for line in [
+        r#"nsq_http_requests_total{route="/ping",method="GET",code="200"} 2"#,
+        r#"nsq_http_requests_total{route="/ping",method="HEAD",code="405"} 1"#,
+        r#"nsq_http_requests_total{route="other",method="other",code="404"} 1"#,
+        r#"nsq_http_requests_total{route="other",method="GET",code="404"} 1"#,
+        r#"nsq_http_requests_total{route="other",method="GET",code="301"} 1"#,
+        r#"nsq_http_request_duration_seconds_count{route="/ping"} 3"#,
+    ] {
+        assert!(text.contains(line), "no {line} in\n{text}");
+    }
 }
 
 #[tokio::test]
