@@ -63,23 +63,37 @@ pub(crate) struct Options {
     pub max_creation_rate: u32,
     pub is_topology_aware: bool,
     pub lookupd_token_file: String,
-    pub tls_cert: String,
-    pub tls_key: String,
-    pub tls_client_auth_policy: String,
-    pub tls_root_ca_file: String,
-    pub tls_required: String,
-    pub tls_min_version: String,
+    pub tls: Tls,
+    pub access: Access,
+    pub statsd: Statsd,
+    pub e2e_percentiles: Vec<String>,
+    pub e2e_window: Duration,
+    pub metrics_max_series: usize,
+    pub metrics_exclude_ephemeral: bool,
+}
+
+/// How connections are encrypted.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "each field is the option of that name behind --tls-; the table explains it")]
+pub(crate) struct Tls {
+    pub cert: String,
+    pub key: String,
+    pub client_auth_policy: String,
+    pub root_ca_file: String,
+    pub required: String,
+    pub min_version: String,
+}
+
+/// Who may do what.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "each field is the option of that name; the table explains it")]
+pub(crate) struct Access {
     pub auth_http_addresses: Vec<String>,
     pub auth_http_request_method: String,
     pub auth_regex: String,
     pub admin_token_file: String,
     pub http_auth: String,
     pub debug_routes: String,
-    pub statsd: Statsd,
-    pub e2e_percentiles: Vec<String>,
-    pub e2e_window: Duration,
-    pub metrics_max_series: usize,
-    pub metrics_exclude_ephemeral: bool,
 }
 
 /// How figures are pushed to a statsd daemon.
@@ -114,7 +128,7 @@ impl Options {
     pub(crate) fn from_values(values: &Values) -> Result<Self, String> {
         let hostname = daemon::host::hostname();
         let max_req_timeout = values.duration("max-req-timeout");
-        let options = Self {
+        Ok(Self {
             values: values.clone(),
             data_path: or_default(values.text("data-path"), "."),
             mem_queue_size: number(values, "mem-queue-size", 0, i64::MAX)?,
@@ -163,34 +177,14 @@ impl Options {
             max_creation_rate: number(values, "max-creation-rate", 0, 1_000_000)?,
             is_topology_aware: values.list("enable-experiment").iter().any(|name| name == TOPOLOGY_AWARE),
             lookupd_token_file: values.text("lookupd-token-file").to_owned(),
-            tls_cert: values.text("tls-cert").to_owned(),
-            tls_key: values.text("tls-key").to_owned(),
-            tls_client_auth_policy: values.text("tls-client-auth-policy").to_owned(),
-            tls_root_ca_file: values.text("tls-root-ca-file").to_owned(),
-            tls_required: values.text("tls-required").to_owned(),
-            tls_min_version: values.text("tls-min-version").to_owned(),
-            auth_http_addresses: values.list("auth-http-address").to_vec(),
-            auth_http_request_method: values.text("auth-http-request-method").to_owned(),
-            auth_regex: values.text("auth-regex").to_owned(),
-            admin_token_file: values.text("admin-token-file").to_owned(),
-            http_auth: values.text("http-auth").to_owned(),
-            debug_routes: values.text("debug-routes").to_owned(),
+            tls: tls(values),
+            access: access(values),
             statsd: statsd(values)?,
             e2e_percentiles: values.list("e2e-processing-latency-percentile").to_vec(),
             e2e_window: values.duration("e2e-processing-latency-window-time"),
             metrics_max_series: number(values, "metrics-max-series", 1, i64::MAX)?,
             metrics_exclude_ephemeral: values.is_on("metrics-exclude-ephemeral"),
-        };
-        // An unused row would be an option that does nothing.
-        let _no_effect = (
-            values.is_on("verbose"),
-            values.int("worker-id"),
-            values.duration("http-client-connect-timeout"),
-            values.duration("sync-timeout"),
-            values.int("queue-scan-worker-pool-max"),
-            values.int("queue-scan-selection-count"),
-        );
-        Ok(options)
+        })
     }
 
     /// Limits of the command decoder.
@@ -256,6 +250,30 @@ fn memory_limit(values: &Values) -> Result<usize, String> {
 /// With less not even the caches of a few topics would fit.
 const MEMORY_LIMIT_MIN: u64 = 16 << 20;
 
+fn tls(values: &Values) -> Tls {
+    let text = |name| values.text(name).to_owned();
+    Tls {
+        cert: text("tls-cert"),
+        key: text("tls-key"),
+        client_auth_policy: text("tls-client-auth-policy"),
+        root_ca_file: text("tls-root-ca-file"),
+        required: text("tls-required"),
+        min_version: text("tls-min-version"),
+    }
+}
+
+fn access(values: &Values) -> Access {
+    let text = |name| values.text(name).to_owned();
+    Access {
+        auth_http_addresses: values.list("auth-http-address").to_vec(),
+        auth_http_request_method: text("auth-http-request-method"),
+        auth_regex: text("auth-regex"),
+        admin_token_file: text("admin-token-file"),
+        http_auth: text("http-auth"),
+        debug_routes: text("debug-routes"),
+    }
+}
+
 fn statsd(values: &Values) -> Result<Statsd, String> {
     Ok(Statsd {
         address: values.text("statsd-address").to_owned(),
@@ -295,7 +313,8 @@ mod tests {
                 assert_eq!(values.unknown_names(), Vec::<String>::new());
                 options
             }
-            other => Err(format!("{other:?}")),
+            Ok(Parsed::Exit { text, .. }) => Err(text),
+            Err(error) => Err(error.to_string()),
         }
     }
 
@@ -309,7 +328,7 @@ mod tests {
     fn a_value_out_of_range_is_refused_with_the_name_of_its_flag() {
         for (arg, expected) in [
             ("--mem-queue-size=-1", "--mem-queue-size=-1 is too small: at least 0"),
-            ("--durability=disk", "--durability=disk is unknown: memory, buffered or fsync"),
+            ("--durability=disk", "--durability: \"disk\" is unknown; choose memory, buffered or fsync"),
             ("--memory-limit=1M", "--memory-limit is too small: at least 16MiB"),
             ("--node-id=1024", "--node-id=1024 is out of range: 0 to 1023"),
             ("--max-deflate-level=0", "--max-deflate-level=0 is out of range: 1 to 9"),

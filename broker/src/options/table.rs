@@ -22,7 +22,7 @@ pub(crate) const TABLE: &[Opt] = &[
     ),
     opt(
         "durability",
-        Kind::Text,
+        Kind::Choice(&["memory", "buffered", "fsync"]),
         "buffered",
         "what OK to a publish means unless its topic says otherwise: memory (accepted), buffered (survives a kill), fsync (survives a power cut)",
         STORAGE,
@@ -65,7 +65,8 @@ pub(crate) const TABLE: &[Opt] = &[
         "",
         "nsqlookupd to register with; may be given several times",
         NETWORK,
-    ),
+    )
+    .keyed("nsqlookupd_tcp_addresses"),
     opt("topology-region", Kind::Text, "", "region this broker is in", NETWORK),
     opt("topology-zone", Kind::Text, "", "zone this broker is in", NETWORK),
     opt(
@@ -82,11 +83,12 @@ pub(crate) const TABLE: &[Opt] = &[
         "limit for asking nsqlookupd for the channels of a new topic, 1s at most",
         NETWORK,
     ),
-    opt("node-id", Kind::Int, "-1", "number 0-1023 in message ids; default from the hostname", GENERAL),
-    opt("log-level", Kind::Text, "info", "debug, info, warn, error or fatal", GENERAL),
+    opt("node-id", Kind::Int, "-1", "number 0-1023 in message ids; default from the hostname", GENERAL)
+        .keyed("id"),
+    opt("log-level", LEVELS, "info", "the least that is logged", GENERAL),
     opt("log-prefix", Kind::Text, "[nsqd] ", "what each log line begins with", GENERAL),
     opt("verbose", Kind::Bool, "false", "no effect, accepted for old scripts", GENERAL),
-    opt("worker-id", Kind::Int, "0", "no effect, accepted for old scripts", GENERAL),
+    opt("worker-id", Kind::Bool, "false", "no effect, accepted for old scripts", GENERAL),
     opt(
         "msg-timeout",
         Kind::Duration,
@@ -160,7 +162,7 @@ pub(crate) const TABLE: &[Opt] = &[
     ),
     opt(
         "log-format",
-        Kind::Text,
+        Kind::Choice(&["text", "json", "logfmt", "auto"]),
         "text",
         "text as stock NSQ, json, logfmt, or auto: text on a terminal, json elsewhere",
         GENERAL,
@@ -244,7 +246,7 @@ pub(crate) const TABLE: &[Opt] = &[
     opt("tls-key", Kind::Text, "", "PEM file with the private key", SECURITY),
     opt(
         "tls-client-auth-policy",
-        Kind::Text,
+        Kind::Choice(&["", "require", "require-verify"]),
         "",
         "require: any client certificate; require-verify: one signed by --tls-root-ca-file",
         SECURITY,
@@ -258,14 +260,14 @@ pub(crate) const TABLE: &[Opt] = &[
     ),
     opt(
         "tls-required",
-        Kind::Text,
+        Kind::Choice(&["true", "false", "tcp-https"]),
         "false",
         "true: every client must use TLS; tcp-https: all but plain HTTP; false",
         SECURITY,
     ),
     opt(
         "tls-min-version",
-        Kind::Text,
+        Kind::Choice(&["tls1.0", "tls1.1", "tls1.2", "tls1.3"]),
         "tls1.2",
         "oldest TLS to accept: tls1.2 or tls1.3; tls1.0 and tls1.1 mean tls1.2",
         SECURITY,
@@ -276,11 +278,18 @@ pub(crate) const TABLE: &[Opt] = &[
         "",
         "<addr>:<port> or URL of an auth server; may be given several times",
         SECURITY,
+    )
+    .keyed("auth_http_addresses"),
+    opt(
+        "auth-http-request-method",
+        Kind::Choice(&["get", "post"]),
+        "get",
+        "how to ask the auth server: get or post",
+        SECURITY,
     ),
-    opt("auth-http-request-method", Kind::Text, "get", "how to ask the auth server: get or post", SECURITY),
     opt(
         "auth-regex",
-        Kind::Text,
+        Kind::Choice(&["anchored", "nsq"]),
         "anchored",
         "how patterns of the auth server match: anchored (the whole name) or nsq (anywhere in it)",
         SECURITY,
@@ -294,14 +303,14 @@ pub(crate) const TABLE: &[Opt] = &[
     ),
     opt(
         "http-auth",
-        Kind::Text,
+        Kind::Choice(&["none", "writes", "all"]),
         "writes",
         "with authorization on, what HTTP asks credentials for: none (as stock), writes, or all but probes",
         SECURITY,
     ),
     opt(
         "debug-routes",
-        Kind::Text,
+        Kind::Choice(&["loopback", "all", "none"]),
         "loopback",
         "who may use /debug and change /config: loopback, all, or none",
         SECURITY,
@@ -330,7 +339,8 @@ pub(crate) const TABLE: &[Opt] = &[
         "",
         "quantiles of the time from publish to FIN to measure, each above 0 and at most 1",
         METRICS,
-    ),
+    )
+    .keyed("e2e_processing_latency_percentiles"),
     opt(
         "e2e-processing-latency-window-time",
         Kind::Duration,
@@ -353,6 +363,8 @@ pub(crate) const TABLE: &[Opt] = &[
         METRICS,
     ),
 ];
+
+const LEVELS: Kind = Kind::Choice(&["debug", "info", "warn", "error", "fatal"]);
 
 const GENERAL: &str = "General";
 const NETWORK: &str = "Network";
