@@ -13,7 +13,7 @@ use daemon::options::{Parsed, parse, print};
 use daemon::reload::Reload;
 use daemon::shutdown::Shutdown;
 use daemon::signals;
-use protocol::lookup::PeerInfo;
+use protocol::lookup::{PeerInfo, Secret};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use storage::DataDir;
 use storage::DirLock;
@@ -270,6 +270,8 @@ fn who_we_are(options: &Options, addresses: Addresses) -> PeerInfo {
         broadcast_address: options.broadcast_address.clone(),
         topology_zone: options.topology_zone.clone(),
         topology_region: options.topology_region.clone(),
+        // Read from its file at each connect.
+        auth_token: Secret::default(),
     }
 }
 

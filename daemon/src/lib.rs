@@ -14,4 +14,5 @@ pub mod shutdown;
 pub mod signals;
 pub mod size;
 pub mod telemetry;
+pub mod token;
 pub mod version;

@@ -13,6 +13,7 @@ use daemon::version::VERSION;
 use protocol::{ChannelName, TopicName};
 
 use crate::answers::Info;
+use crate::registry::Full;
 use crate::state::State;
 
 /// Every route, and the answers for what is no route.
@@ -64,7 +65,7 @@ async fn debug(extract::State(state): Shared) -> Response {
 async fn create_topic(extract::State(state): Shared, args: Args) -> Result<Response, Refusal> {
     let topic = topic(&args)?;
     tracing::info!("DB: adding topic({topic})");
-    state.registry().create_topic(topic);
+    state.registry().create_topic(topic, state.now()).map_err(full)?;
     Ok(empty())
 }
 
@@ -85,7 +86,7 @@ async fn tombstone(extract::State(state): Shared, args: Args) -> Result<Response
 async fn create_channel(extract::State(state): Shared, args: Args) -> Result<Response, Refusal> {
     let (topic, channel) = (topic(&args)?, channel(&args)?);
     tracing::info!("DB: adding channel({channel}) of topic({topic})");
-    state.registry().create_channel(topic, channel);
+    state.registry().create_channel(topic, channel, state.now()).map_err(full)?;
     Ok(empty())
 }
 
@@ -96,6 +97,12 @@ async fn delete_channel(extract::State(state): Shared, args: Args) -> Result<Res
     }
     tracing::info!("DB: removed channel({channel}) of topic({topic})");
     Ok(empty())
+}
+
+/// Ours: stock takes any number.
+fn full(why: Full) -> Refusal {
+    tracing::warn!("DB: {why}");
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "TOO_MANY_REGISTRATIONS")
 }
 
 fn topic(args: &Args) -> Result<TopicName, Refusal> {

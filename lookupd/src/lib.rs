@@ -1,12 +1,13 @@
 //! nsqlookupd: brokers say here which topics and channels they have, consumers ask where a topic is.
 //!
-//! `registry` knows (pure), `answers` is its JSON, `session` serves brokers over TCP, `http` everybody over
+//! `registry` knows (pure), `answers` is its JSON, `session` serves brokers over TCP (as many as have `seats`), `http` everybody over
 //! HTTP, `state` is what both share, `options` the flags. `serve` starts it all inside any tokio runtime.
 
 mod answers;
 mod http;
 mod options;
 mod registry;
+mod seats;
 mod session;
 mod state;
 
@@ -21,6 +22,7 @@ use daemon::listen::{self, ListenError};
 use daemon::options::{Parsed, Values};
 use daemon::reload::Reload;
 use daemon::shutdown::Shutdown;
+use daemon::token::SharedToken;
 use daemon::{host, signals, telemetry, version};
 use protocol::lookup::LookupdInfo;
 use tokio::net::TcpListener;
@@ -28,7 +30,8 @@ use tokio::task::{JoinHandle, JoinSet};
 
 pub use options::Options;
 
-use crate::registry::Lifetimes;
+use crate::registry::Rules;
+use crate::seats::Seats;
 use crate::state::State;
 
 /// The binary's name, also when another binary runs it.
@@ -52,12 +55,15 @@ pub enum ServeError {
     Listen(ListenError),
     /// A bound socket does not tell its address.
     Address(io::Error),
+    /// The file of the token cannot be used.
+    Token(String),
 }
 
 impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listen(error) => error.fmt(f),
+            Self::Token(why) => write!(f, "--admin-token-file: {why}"),
             Self::Address(error) => write!(f, "cannot tell the address of a listening socket: {error}"),
         }
     }
@@ -68,6 +74,7 @@ impl std::error::Error for ServeError {
         match self {
             Self::Listen(error) => Some(error),
             Self::Address(error) => Some(error),
+            Self::Token(_) => None,
         }
     }
 }
@@ -77,6 +84,8 @@ impl std::error::Error for ServeError {
 /// # Errors
 /// An address cannot be listened on. Nothing is left running then.
 pub async fn serve(options: Options, shutdown: Shutdown) -> Result<Running, ServeError> {
+    let token = SharedToken::read(&options.admin_token_file).map_err(ServeError::Token)?;
+    let seats = Seats::new(options.max_connections, options.max_connections_per_ip);
     let tcp = listen::bind(&options.tcp_address, options::TCP_ADDRESS).await.map_err(ServeError::Listen)?;
     let http =
         listen::bind(&options.http_address, options::HTTP_ADDRESS).await.map_err(ServeError::Listen)?;
@@ -91,15 +100,17 @@ pub async fn serve(options: Options, shutdown: Shutdown) -> Result<Running, Serv
         tcp_port: tcp_address.port(),
         version: version::VERSION.to_owned(),
     };
-    let lifetimes = Lifetimes {
+    let rules = Rules {
         inactive_after: options.inactive_producer_timeout,
         tombstone: options.tombstone_lifetime,
+        registrations_max: or_any(options.max_registrations),
+        broker_registrations_max: or_any(options.max_registrations_per_connection),
     };
-    let state = Arc::new(State::new(lifetimes, about));
+    let state = Arc::new(State::new(rules, about, token));
     let router = http::router(Arc::clone(&state));
     let done = tokio::spawn(async move {
         let web = daemon::http::serve(http, router, shutdown.clone());
-        let (served, ()) = tokio::join!(web, accept(tcp, state, shutdown));
+        let (served, ()) = tokio::join!(web, accept(tcp, state, seats, shutdown));
         served
     });
     Ok(Running { tcp_address, http_address, done })
@@ -122,6 +133,9 @@ const LOG_PREFIX: &str = "[nsqlookupd] ";
 
 /// Without a pause a process out of file descriptors would spin on accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often the token's file is looked at: Kubernetes swaps the files of a changed secret.
+const TOKEN_EVERY: Duration = Duration::from_secs(30);
 
 fn stopped(why: &str) -> ExitCode {
     telemetry::fatal(why);
@@ -148,15 +162,26 @@ fn run(values: &Values) -> Result<(), String> {
 }
 
 /// Accepts brokers until shutdown, which also ends their sessions: there is nothing to drain.
-async fn accept(listener: TcpListener, state: Arc<State>, shutdown: Shutdown) {
+async fn accept(listener: TcpListener, state: Arc<State>, seats: Seats, shutdown: Shutdown) {
     // A panic stays inside its session's task.
     let mut sessions = JoinSet::new();
+    let mut look = tokio::time::interval(TOKEN_EVERY);
     loop {
         tokio::select! {
             () = shutdown.wait() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    sessions.spawn(session::run(stream, listen::canonical(peer), Arc::clone(&state)));
+                    let peer = listen::canonical(peer);
+                    match seats.take(peer.ip()) {
+                        Ok(seat) => {
+                            let state = Arc::clone(&state);
+                            sessions.spawn(async move {
+                                let _seat = seat;
+                                session::run(stream, peer, state).await;
+                            });
+                        }
+                        Err(why) => tracing::warn!("TCP: closed {peer} at once: {why} already"),
+                    }
                 }
                 Err(error) => {
                     tracing::warn!("TCP: cannot accept a connection: {error}");
@@ -164,7 +189,12 @@ async fn accept(listener: TcpListener, state: Arc<State>, shutdown: Shutdown) {
                 }
             },
             Some(_) = sessions.join_next() => {}
+            _ = look.tick() => state.token.read_again(),
         }
     }
     sessions.shutdown().await;
+}
+
+fn or_any(limit: usize) -> usize {
+    if limit == 0 { usize::MAX } else { limit }
 }

@@ -3,6 +3,7 @@
 //! of `answers`; sockets and locks live with the callers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -18,31 +19,58 @@ mod tests;
 /// nsqlookupd.
 pub(crate) type BrokerId = SocketAddr;
 
-/// How long a broker counts.
+/// How long a broker counts, and how much there may be.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Lifetimes {
+pub(crate) struct Rules {
     /// A broker silent for longer is inactive.
     pub(crate) inactive_after: Duration,
     /// A tombstone younger than this hides its broker.
     pub(crate) tombstone: Duration,
+    /// Topics and channels, and which broker has them, all counted one by one.
+    pub(crate) registrations_max: usize,
+    /// Topics and channels of one broker.
+    pub(crate) broker_registrations_max: usize,
+}
+
+/// There is as much as there may be. The text names the flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// One broker registered more than it may.
+    Broker(usize),
+    /// All together.
+    All(usize),
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broker(max) => {
+                write!(f, "too many registrations: --max-registrations-per-connection={max}")
+            }
+            Self::All(max) => write!(f, "too many registrations: --max-registrations={max}"),
+        }
+    }
 }
 
 /// All that nsqlookupd knows. Nothing is persisted: brokers register again when they reconnect.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    lifetimes: Lifetimes,
+    rules: Rules,
     brokers: BTreeMap<BrokerId, Broker>,
     topics: BTreeMap<TopicName, Topic>,
+    /// Names, and brokers by name: what `registrations_max` limits.
+    size: usize,
+    swept_at: Option<Duration>,
 }
 
 impl Registry {
-    pub(crate) fn new(lifetimes: Lifetimes) -> Self {
-        Self { lifetimes, brokers: BTreeMap::new(), topics: BTreeMap::new() }
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self { rules, brokers: BTreeMap::new(), topics: BTreeMap::new(), size: 0, swept_at: None }
     }
 
     /// A broker said who it is.
     pub(crate) fn identify(&mut self, id: BrokerId, info: PeerInfo, now: Duration) {
-        self.brokers.insert(id, Broker { info, seen: now });
+        self.brokers.insert(id, Broker { info, seen: now, topics: BTreeSet::new(), held: 0 });
     }
 
     /// A sign of life. Only this and `identify` count as one: a busy REGISTER does not, as in nsqlookupd.
@@ -52,54 +80,130 @@ impl Registry {
         }
     }
 
-    /// The broker has the topic, and the channel of it. Repeating it changes nothing, not even a tombstone.
-    pub(crate) fn register(&mut self, id: BrokerId, topic: TopicName, channel: Option<ChannelName>) {
-        let topic = self.topics.entry(topic).or_default();
-        topic.brokers.entry(id).or_insert(None);
-        if let Some(channel) = channel {
-            topic.channels.entry(channel).or_default().insert(id);
+    /// The broker has the topic, and the channel of it. Repeating it changes nothing, not even a tombstone. Says
+    /// whether anything is new.
+    ///
+    /// # Errors
+    /// There is no room for it; nothing is changed.
+    pub(crate) fn register(
+        &mut self,
+        id: BrokerId,
+        topic: TopicName,
+        channel: Option<ChannelName>,
+        now: Duration,
+    ) -> Result<bool, Full> {
+        let Some(held) = self.brokers.get(&id).map(|broker| broker.held) else { return Ok(false) };
+        let missing = self.room_for(Some(id), topic.as_str(), channel.as_ref(), now)?;
+        if held + missing.holdings > self.rules.broker_registrations_max {
+            return Err(Full::Broker(self.rules.broker_registrations_max));
         }
+        let name = topic.clone();
+        let entry = self.topics.entry(topic).or_default();
+        entry.is_named = true;
+        entry.brokers.entry(id).or_insert(None);
+        if let Some(channel) = channel {
+            entry.channels.entry(channel).or_default().insert(id);
+        }
+        self.size += missing.all();
+        if let Some(broker) = self.brokers.get_mut(&id) {
+            broker.held += missing.holdings;
+            broker.topics.insert(name);
+        }
+        Ok(missing.all() > 0)
     }
 
     /// The broker no longer has the channel, or without one the topic with all its channels. Names stay
-    /// known, but ephemeral ones go with their last broker.
-    pub(crate) fn unregister(&mut self, id: BrokerId, topic: &TopicName, channel: Option<&ChannelName>) {
-        let Some(entry) = self.topics.get_mut(topic) else { return };
-        match channel {
-            Some(channel) => entry.leave_channel(id, channel),
-            None => {
-                if entry.leave(id) && topic.is_ephemeral() {
-                    self.topics.remove(topic);
-                }
+    /// known, but an ephemeral one goes if it is named here and no broker is left. Says whether the broker had it.
+    pub(crate) fn unregister(
+        &mut self,
+        id: BrokerId,
+        topic: &TopicName,
+        channel: Option<&ChannelName>,
+    ) -> bool {
+        let Some(entry) = self.topics.get_mut(topic) else { return false };
+        let Some(channel) = channel else { return self.unregister_topic(id, topic) };
+        let Some(brokers) = entry.channels.get_mut(channel) else { return false };
+        let had_it = brokers.remove(&id);
+        self.size -= usize::from(had_it);
+        // nsqd: also if it was another broker that registered it, or nobody.
+        if brokers.is_empty() && channel.is_ephemeral() {
+            entry.channels.remove(channel);
+            self.size -= 1;
+            self.forget_unused(topic.as_str());
+        }
+        if had_it && let Some(broker) = self.brokers.get_mut(&id) {
+            broker.held -= 1;
+        }
+        had_it
+    }
+
+    /// The connection ended, and with it all the broker registered.
+    // nsqd: ephemeral names stay, too, until somebody unregisters or deletes them. They are let go when room is
+    // needed.
+    pub(crate) fn disconnect(&mut self, id: BrokerId) {
+        let Some(broker) = self.brokers.remove(&id) else { return };
+        for topic in &broker.topics {
+            if let Some(entry) = self.topics.get_mut(topic) {
+                self.size -= entry.leave(id);
             }
         }
     }
 
-    /// The connection ended, and with it all the broker registered.
-    pub(crate) fn disconnect(&mut self, id: BrokerId) {
-        self.brokers.remove(&id);
-        // nsqd: nsqlookupd forgets ephemeral names only on UNREGISTER, so a crashed nsqd leaves them behind
-        // for good.
-        self.topics.retain(|name, topic| !(topic.leave(id) && name.is_ephemeral()));
-    }
-
-    pub(crate) fn create_topic(&mut self, topic: TopicName) {
-        self.topics.entry(topic).or_default();
+    /// Says whether it is new.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub(crate) fn create_topic(&mut self, topic: TopicName, now: Duration) -> Result<bool, Full> {
+        let missing = self.room_for(None, topic.as_str(), None, now)?;
+        self.topics.entry(topic).or_default().is_named = true;
+        self.size += missing.all();
+        Ok(missing.all() > 0)
     }
 
     /// Creates the topic too.
-    pub(crate) fn create_channel(&mut self, topic: TopicName, channel: ChannelName) {
-        self.topics.entry(topic).or_default().channels.entry(channel).or_default();
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub(crate) fn create_channel(
+        &mut self,
+        topic: TopicName,
+        channel: ChannelName,
+        now: Duration,
+    ) -> Result<(), Full> {
+        let missing = self.room_for(None, topic.as_str(), Some(&channel), now)?;
+        let entry = self.topics.entry(topic).or_default();
+        entry.is_named = true;
+        entry.channels.entry(channel).or_default();
+        self.size += missing.all();
+        Ok(())
     }
 
     /// Forgets the topic and its channels. Brokers keep theirs, and bring it back when they register again.
     pub(crate) fn delete_topic(&mut self, topic: &str) {
-        self.topics.remove(topic);
+        let Some(entry) = self.topics.remove(topic) else { return };
+        self.size -= entry.size();
+        for id in entry.brokers.keys() {
+            if let Some(broker) = self.brokers.get_mut(id) {
+                broker.topics.remove(topic);
+                broker.held -= entry.held_by(*id);
+            }
+        }
     }
 
     /// Forgets the channel; false if it was not known.
     pub(crate) fn delete_channel(&mut self, topic: &str, channel: &str) -> bool {
-        self.topics.get_mut(topic).is_some_and(|topic| topic.channels.remove(channel).is_some())
+        let Some(brokers) = self.topics.get_mut(topic).and_then(|entry| entry.channels.remove(channel))
+        else {
+            return false;
+        };
+        self.size -= 1 + brokers.len();
+        for id in &brokers {
+            if let Some(broker) = self.brokers.get_mut(id) {
+                broker.held -= 1;
+            }
+        }
+        self.forget_unused(topic);
+        true
     }
 
     /// Hides every broker whose HTTP address is `node` (`broadcast_address:http_port`) from answers about the
@@ -115,7 +219,8 @@ impl Registry {
 
     /// Every topic's name.
     pub(crate) fn topics(&self) -> TopicList {
-        TopicList { topics: self.topics.keys().map(ToString::to_string).collect() }
+        let named = self.topics.iter().filter(|(_, topic)| topic.is_named);
+        TopicList { topics: named.map(|(name, _)| name.to_string()).collect() }
     }
 
     /// Every channel of the topic; none if it is unknown.
@@ -125,7 +230,7 @@ impl Registry {
 
     /// Where consumers of the topic should connect; `None` if the topic is unknown.
     pub(crate) fn lookup(&self, topic: &str, now: Duration) -> Option<Lookup> {
-        let topic = self.topics.get(topic)?;
+        let topic = self.topics.get(topic).filter(|topic| topic.is_named)?;
         let shown = topic.brokers.iter().filter(|(_, tombstone)| !self.is_tombstoned(**tombstone, now));
         let brokers = shown.filter_map(|(id, _)| Some((*id, self.brokers.get(id)?)));
         let producers = brokers.filter(|(_, broker)| self.is_active(broker, now)).map(producer).collect();
@@ -134,18 +239,17 @@ impl Registry {
 
     /// Every active broker with its topics. Tombstones are shown here and hide nothing.
     pub(crate) fn nodes(&self, now: Duration) -> Nodes {
-        let mut held: BTreeMap<BrokerId, (Vec<bool>, Vec<String>)> = BTreeMap::new();
-        for (name, topic) in &self.topics {
-            for (id, tombstone) in &topic.brokers {
-                let (tombstones, topics) = held.entry(*id).or_default();
-                tombstones.push(self.is_tombstoned(*tombstone, now));
-                topics.push(name.to_string());
-            }
-        }
         let active = self.brokers.iter().filter(|(_, broker)| self.is_active(broker, now));
         let nodes = active.map(|(id, broker)| {
-            let (tombstones, topics) = held.remove(id).unwrap_or_default();
-            Node { producer: producer((*id, broker)), tombstones, topics }
+            let is_hidden = |topic: &TopicName| {
+                let tombstone = self.topics.get(topic).and_then(|entry| entry.brokers.get(id)).copied();
+                self.is_tombstoned(tombstone.flatten(), now)
+            };
+            Node {
+                producer: producer((*id, broker)),
+                tombstones: broker.topics.iter().map(is_hidden).collect(),
+                topics: broker.topics.iter().map(ToString::to_string).collect(),
+            }
         });
         Nodes { producers: nodes.collect() }
     }
@@ -175,11 +279,99 @@ impl Registry {
     }
 
     fn is_active(&self, broker: &Broker, now: Duration) -> bool {
-        now.saturating_sub(broker.seen) <= self.lifetimes.inactive_after
+        now.saturating_sub(broker.seen) <= self.rules.inactive_after
     }
 
     fn is_tombstoned(&self, tombstone: Option<Duration>, now: Duration) -> bool {
-        tombstone.is_some_and(|since| now.saturating_sub(since) < self.lifetimes.tombstone)
+        tombstone.is_some_and(|since| now.saturating_sub(since) < self.rules.tombstone)
+    }
+
+    /// What `register` or `create` of these names would add.
+    fn missing(&self, id: Option<BrokerId>, topic: &str, channel: Option<&ChannelName>) -> Missing {
+        let entry = self.topics.get(topic);
+        let brokers = channel.map(|channel| entry.and_then(|entry| entry.channels.get(channel)));
+        let mut missing =
+            Missing { names: usize::from(entry.is_none_or(|entry| !entry.is_named)), holdings: 0 };
+        missing.names += usize::from(brokers.is_some_and(|brokers| brokers.is_none()));
+        if let Some(id) = id {
+            missing.holdings += usize::from(entry.is_none_or(|entry| !entry.brokers.contains_key(&id)));
+            let is_new = |brokers: Option<&BTreeSet<_>>| brokers.is_none_or(|brokers| !brokers.contains(&id));
+            missing.holdings += usize::from(brokers.is_some_and(is_new));
+        }
+        missing
+    }
+
+    /// What these names would add, once there is room for it.
+    fn room_for(
+        &mut self,
+        id: Option<BrokerId>,
+        topic: &str,
+        channel: Option<&ChannelName>,
+        now: Duration,
+    ) -> Result<Missing, Full> {
+        let max = self.rules.registrations_max;
+        let missing = self.missing(id, topic, channel);
+        if missing.all() == 0 || self.size + missing.all() <= max {
+            return Ok(missing);
+        }
+        // Looking through everything for each refusal would be a way to keep us busy.
+        if self.swept_at.is_none_or(|at| now.saturating_sub(at) >= SWEEP_EVERY) {
+            self.swept_at = Some(now);
+            self.sweep();
+        }
+        // What was let go may be the very name that is asked for.
+        let missing = self.missing(id, topic, channel);
+        if self.size + missing.all() > max { Err(Full::All(max)) } else { Ok(missing) }
+    }
+
+    /// Forgets ephemeral names that no broker has.
+    fn sweep(&mut self) {
+        for (name, topic) in &mut self.topics {
+            topic.channels.retain(|channel, brokers| !channel.is_ephemeral() || !brokers.is_empty());
+            topic.is_named &= !name.is_ephemeral() || !topic.brokers.is_empty();
+        }
+        self.topics.retain(|_, topic| topic.is_used());
+        self.size = self.topics.values().map(Topic::size).sum();
+    }
+
+    fn unregister_topic(&mut self, id: BrokerId, topic: &TopicName) -> bool {
+        let Some(entry) = self.topics.get_mut(topic) else { return false };
+        let left = entry.leave(id);
+        self.size -= left;
+        if let Some(broker) = self.brokers.get_mut(&id) {
+            broker.held -= left;
+            broker.topics.remove(topic);
+        }
+        // nsqd: the names of its channels outlive an ephemeral topic.
+        if entry.brokers.is_empty() && topic.is_ephemeral() && entry.is_named {
+            entry.is_named = false;
+            self.size -= 1;
+            self.forget_unused(topic.as_str());
+        }
+        left > 0
+    }
+
+    fn forget_unused(&mut self, topic: &str) {
+        if self.topics.get(topic).is_some_and(|entry| !entry.is_used()) {
+            self.topics.remove(topic);
+        }
+    }
+}
+
+/// Between two searches for names that could be forgotten.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// What a command would add.
+#[derive(Debug, Clone, Copy)]
+struct Missing {
+    names: usize,
+    /// A broker having a topic or a channel.
+    holdings: usize,
+}
+
+impl Missing {
+    fn all(self) -> usize {
+        self.names + self.holdings
     }
 }
 
@@ -187,6 +379,9 @@ impl Registry {
 struct Broker {
     info: PeerInfo,
     seen: Duration,
+    topics: BTreeSet<TopicName>,
+    /// Its topics and channels.
+    held: usize,
 }
 
 impl Broker {
@@ -198,32 +393,37 @@ impl Broker {
 /// Its brokers with the time of their tombstone. A channel's brokers also have the topic.
 #[derive(Debug, Default)]
 struct Topic {
+    /// False for what is left of an ephemeral topic: its channels' names.
+    is_named: bool,
     brokers: BTreeMap<BrokerId, Option<Duration>>,
     channels: BTreeMap<ChannelName, BTreeSet<BrokerId>>,
 }
 
 impl Topic {
-    /// True if the broker had the topic and was the last.
-    fn leave(&mut self, id: BrokerId) -> bool {
-        self.channels.retain(|name, brokers| !(leave(brokers, id) && name.is_ephemeral()));
-        self.brokers.remove(&id).is_some() && self.brokers.is_empty()
+    /// How much the broker had.
+    fn leave(&mut self, id: BrokerId) -> usize {
+        let channels =
+            self.channels.values_mut().map(|brokers| usize::from(brokers.remove(&id))).sum::<usize>();
+        channels + usize::from(self.brokers.remove(&id).is_some())
     }
 
-    fn leave_channel(&mut self, id: BrokerId, channel: &ChannelName) {
-        let Some(brokers) = self.channels.get_mut(channel) else { return };
-        if leave(brokers, id) && channel.is_ephemeral() {
-            self.channels.remove(channel);
-        }
+    fn held_by(&self, id: BrokerId) -> usize {
+        let channels = self.channels.values().filter(|brokers| brokers.contains(&id)).count();
+        channels + usize::from(self.brokers.contains_key(&id))
+    }
+
+    fn size(&self) -> usize {
+        let channels = self.channels.values().map(|brokers| 1 + brokers.len()).sum::<usize>();
+        usize::from(self.is_named) + self.brokers.len() + channels
+    }
+
+    fn is_used(&self) -> bool {
+        self.is_named || !self.brokers.is_empty() || !self.channels.is_empty()
     }
 
     fn channel_names(&self) -> Vec<String> {
         self.channels.keys().map(ToString::to_string).collect()
     }
-}
-
-/// True if the broker was in it and was the last.
-fn leave(brokers: &mut BTreeSet<BrokerId>, id: BrokerId) -> bool {
-    brokers.remove(&id) && brokers.is_empty()
 }
 
 fn producer((id, broker): (BrokerId, &Broker)) -> Producer {

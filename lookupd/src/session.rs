@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use protocol::lookup::{LookupCommand, PeerInfo, encode_reply};
-use protocol::{Code, DecodeError, Error, MAGIC_V1};
+use protocol::{ChannelName, Code, DecodeError, Error, MAGIC_V1, TopicName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -41,6 +41,9 @@ const MAGIC_WITHIN: Duration = Duration::from_secs(10);
 /// is no limit, since an inactive broker is left out of answers anyway and a dead one is found by TCP
 /// keep-alive.
 const STRANGER_IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// How long a peer may leave its answers unread. nsqlookupd: for ever.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is read at once, so that memory grows only with bytes that arrived.
 const READ_BYTES: usize = 4096;
@@ -89,7 +92,9 @@ impl Session {
         let mut output = Vec::new();
         loop {
             let obeyed = self.execute_all(&mut input, &mut output);
-            stream.write_all(&output).await?;
+            timeout(ANSWERS_WITHIN, stream.write_all(&output))
+                .await
+                .map_err(|_| End::Silent("does not read its answers"))??;
             output.clear();
             obeyed?;
             if self.read(stream, &mut input).await? == 0 {
@@ -127,13 +132,12 @@ impl Session {
     fn execute(&mut self, command: LookupCommand<'_>, output: &mut Vec<u8>) -> Result<(), Error> {
         match command {
             LookupCommand::Identify { body } => return self.identify(body, output),
-            LookupCommand::Register { topic, channel } => {
-                tracing::debug!("CLIENT({}): REGISTER {topic} {channel:?}", self.peer);
-                self.state.registry().register(self.peer, topic, channel);
-            }
+            LookupCommand::Register { topic, channel } => return self.register(topic, channel, output),
             LookupCommand::Unregister { topic, channel } => {
-                tracing::debug!("CLIENT({}): UNREGISTER {topic} {channel:?}", self.peer);
-                self.state.registry().unregister(self.peer, &topic, channel.as_ref());
+                if self.state.registry().unregister(self.peer, &topic, channel.as_ref()) {
+                    let channel = channel.as_ref().map_or("", ChannelName::as_str);
+                    tracing::info!("DB: client({}) UNREGISTER topic({topic}) channel({channel})", self.peer);
+                }
             }
             LookupCommand::Ping => self.state.registry().ping(self.peer, self.state.now()),
         }
@@ -141,8 +145,38 @@ impl Session {
         Ok(())
     }
 
+    /// A broker that has too much is told so and keeps what it has: were it closed, it would lose all of it. nsqd
+    /// only logs such an answer.
+    fn register(
+        &self,
+        topic: TopicName,
+        channel: Option<ChannelName>,
+        output: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let told = format!("topic({topic}) channel({})", channel.as_ref().map_or("", ChannelName::as_str));
+        let registered = self.state.registry().register(self.peer, topic, channel, self.state.now());
+        match registered {
+            Ok(is_new) => {
+                if is_new {
+                    tracing::info!("DB: client({}) REGISTER {told}", self.peer);
+                }
+                encode_reply(output, protocol::OK);
+            }
+            Err(full) => {
+                tracing::warn!("DB: client({}) cannot REGISTER {told}: {full}", self.peer);
+                let error = Error::new(Code::Invalid, format!("REGISTER failed {full}"));
+                encode_reply(output, error.to_string().as_bytes());
+            }
+        }
+        Ok(())
+    }
+
     fn identify(&mut self, body: &[u8], output: &mut Vec<u8>) -> Result<(), Error> {
-        let info = PeerInfo::parse(body)?;
+        let mut info = PeerInfo::parse(body)?;
+        let given = std::mem::take(&mut info.auth_token);
+        if !self.state.token.admits(&given.0) {
+            return Err(Error::new(Code::Unauthorized, "IDENTIFY failed"));
+        }
         let (peer, address) = (self.peer, &info.broadcast_address);
         tracing::info!(version = info.version, "CLIENT({peer}): IDENTIFY {address}:{}", info.tcp_port);
         self.state.registry().identify(self.peer, info, self.state.now());

@@ -5,9 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use daemon::http::Requests;
+use daemon::token::SharedToken;
 use protocol::lookup::LookupdInfo;
 
-use crate::registry::{Lifetimes, Registry};
+use crate::registry::{Registry, Rules};
 
 /// One running nsqlookupd.
 pub(crate) struct State {
@@ -18,13 +19,15 @@ pub(crate) struct State {
     pub(crate) about: LookupdInfo,
     /// What was asked over HTTP.
     pub(crate) requests: Requests,
+    /// What brokers must register with.
+    pub(crate) token: SharedToken,
 }
 
 impl State {
-    pub(crate) fn new(lifetimes: Lifetimes, about: LookupdInfo) -> Self {
+    pub(crate) fn new(rules: Rules, about: LookupdInfo, token: SharedToken) -> Self {
         let started_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let registry = Mutex::new(Registry::new(lifetimes));
-        Self { registry, started: Instant::now(), started_at, about, requests: Requests::default() }
+        let registry = Mutex::new(Registry::new(rules));
+        Self { registry, started: Instant::now(), started_at, about, token, requests: Requests::default() }
     }
 
     /// Hold it for one call only. A panic elsewhere leaves whole entries, so poison is no reason to stop

@@ -1,6 +1,8 @@
 //! Protocol V1, which nsqd speaks to nsqlookupd: commands, what a broker says about itself, and answers, for
 //! both sides. Who is registered for what is lookupd's to know.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::body::size_at;
@@ -18,6 +20,9 @@ pub const LINE_BYTES_MAX: usize = 4096;
 /// Longest body of IDENTIFY. nsqlookupd: allocates what the size field says, and a negative one ends the
 /// process.
 pub const IDENTIFY_BYTES_MAX: usize = 65_536;
+
+/// What is kept of each text in IDENTIFY, in bytes.
+const TEXT_BYTES_MAX: usize = 256;
 
 /// A command of nsqd to nsqlookupd.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +138,26 @@ pub struct PeerInfo {
     pub topology_zone: String,
     /// Its region, or empty.
     pub topology_region: String,
+    /// Ours: what entitles it to register, where that is asked for. Not sent when empty, so that a stock nsqlookupd
+    /// sees nothing new.
+    #[serde(skip_serializing_if = "Secret::is_empty")]
+    pub auth_token: Secret,
+}
+
+/// A text that is not shown.
+#[derive(Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Secret(pub String);
+
+impl Secret {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
 }
 
 impl PeerInfo {
@@ -145,6 +170,7 @@ impl PeerInfo {
         let mut info = Self::default();
         let read = json::members(body, |key, value| info.set(key, value));
         read.map_err(|WrongType| bad_body("failed to decode JSON body"))?;
+        info.shorten();
         // nsqd: nsqlookupd also refuses http_port 0, which keeps an nsqd with HTTP off from being found at
         // all.
         if info.broadcast_address.is_empty() || info.tcp_port == 0 || info.version.is_empty() {
@@ -162,7 +188,23 @@ impl PeerInfo {
             "broadcast_address" => value.into_text(&mut self.broadcast_address),
             "topology_zone" => value.into_text(&mut self.topology_zone),
             "topology_region" => value.into_text(&mut self.topology_region),
+            "auth_token" => value.into_text(&mut self.auth_token.0),
             _ => Ok(()),
+        }
+    }
+
+    /// A broker must not fill our memory with its name. No host name is longer.
+    fn shorten(&mut self) {
+        let texts = [
+            &mut self.version,
+            &mut self.hostname,
+            &mut self.broadcast_address,
+            &mut self.topology_zone,
+            &mut self.topology_region,
+        ];
+        for text in texts {
+            let end = (0..=TEXT_BYTES_MAX.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+            text.truncate(end.unwrap_or(0));
         }
     }
 }

@@ -86,14 +86,14 @@ pub(crate) const TABLE: &[Opt] = &[
         "max-registrations",
         Kind::Int,
         "1000000",
-        "topics and channels, and which broker has them, counted one by one",
+        "topics and channels, and which broker has them, counted one by one; 0 means any number",
         REGISTRY,
     ),
     Opt::new(
         "max-registrations-per-connection",
         Kind::Int,
         "100000",
-        "topics and channels one broker may register",
+        "topics and channels one broker may register; 0 means any number",
         REGISTRY,
     ),
     Opt::new(

@@ -1,9 +1,16 @@
 //! The registry's rules, one per test; time is a number of seconds.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::*;
 
-const LIFETIMES: Lifetimes =
-    Lifetimes { inactive_after: Duration::from_secs(300), tombstone: Duration::from_secs(45) };
+const RULES: Rules = Rules {
+    inactive_after: Duration::from_secs(300),
+    tombstone: Duration::from_secs(45),
+    registrations_max: 1000,
+    broker_registrations_max: 1000,
+};
 const START: Duration = Duration::ZERO;
 
 fn secs(n: u64) -> Duration {
@@ -24,7 +31,7 @@ fn broker(n: u16) -> BrokerId {
 
 /// A registry with brokers 1 and 2, called b1:4151 and b2:4151, identified at the start.
 fn registry() -> Registry {
-    let mut registry = Registry::new(LIFETIMES);
+    let mut registry = Registry::new(RULES);
     for n in [1, 2] {
         registry.identify(broker(n), info(n), START);
     }
@@ -46,12 +53,20 @@ impl Registry {
     /// `topic` or `topic/channel`, as REGISTER and UNREGISTER name it.
     fn put(&mut self, n: u16, what: &str) {
         let (name, of) = names(what);
-        self.register(broker(n), name, of);
+        self.register(broker(n), name, of, START).expect("room");
     }
 
     fn take(&mut self, n: u16, what: &str) {
         let (name, of) = names(what);
         self.unregister(broker(n), &name, of.as_ref());
+    }
+
+    /// Whether the counts are those of a count from scratch.
+    fn is_counted(&self) -> bool {
+        let held = |id: &BrokerId| self.topics.values().map(|topic| topic.held_by(*id)).sum::<usize>();
+        self.size == self.topics.values().map(Topic::size).sum::<usize>()
+            && self.brokers.iter().all(|(id, broker)| broker.held == held(id))
+            && self.topics.values().all(Topic::is_used)
     }
 
     /// The brokers a consumer is sent to.
@@ -153,20 +168,113 @@ fn ephemeral_topic_goes_with_its_last_broker() {
     assert_eq!(registry.topics().topics, Vec::<String>::new());
 }
 
+/// nsqlookupd: only the names that UNREGISTER names go, and only then.
+#[test]
+fn ephemeral_channels_outlive_their_topic_and_their_brokers_connection() {
+    let mut registry = registry();
+    for what in ["t/c#ephemeral", "t#ephemeral/c", "u#ephemeral/c#ephemeral"] {
+        registry.put(1, what);
+    }
+    registry.take(1, "t");
+    assert_eq!(registry.channels("t").channels, ["c#ephemeral"]);
+    registry.take(1, "t#ephemeral");
+    assert_eq!(registry.topics().topics, ["t", "u#ephemeral"]);
+    assert_eq!(registry.lookup("t#ephemeral", START), None);
+    assert_eq!(registry.channels("t#ephemeral").channels, ["c"]);
+    registry.disconnect(broker(1));
+    assert_eq!(registry.topics().topics, ["t", "u#ephemeral"]);
+    assert_eq!(registry.channels("u#ephemeral").channels, ["c#ephemeral"]);
+    registry.take(2, "t/c#ephemeral");
+    assert_eq!(registry.channels("t").channels, Vec::<String>::new());
+    assert!(registry.delete_channel("t#ephemeral", "c"));
+    assert!(registry.is_counted());
+}
+
 #[test]
 fn disconnect_forgets_the_broker_but_not_the_names() {
     let mut registry = registry();
     registry.put(1, "t/c");
     registry.put(1, "e#ephemeral/c");
-    registry.put(1, "t/d#ephemeral");
     registry.put(2, "t");
     registry.disconnect(broker(1));
     assert_eq!(registry.found("t", START), ["b2"]);
-    assert_eq!(registry.topics().topics, ["t"]);
+    assert_eq!(registry.found("e#ephemeral", START), Vec::<String>::new());
+    assert_eq!(registry.topics().topics, ["e#ephemeral", "t"]);
     assert_eq!(registry.channels("t").channels, ["c"]);
     assert_eq!(registry.nodes(START).producers.len(), 1);
     registry.disconnect(broker(1));
     assert_eq!(registry.nodes(START).producers.len(), 1);
+}
+
+#[test]
+fn broker_registers_no_more_than_it_may() {
+    let mut registry = Registry::new(Rules { broker_registrations_max: 3, ..RULES });
+    registry.identify(broker(1), info(1), START);
+    registry.identify(broker(2), info(2), START);
+    registry.put(1, "t/c");
+    let mut put = |n, what| {
+        let (name, of) = names(what);
+        registry.register(broker(n), name, of, START)
+    };
+    assert_eq!(put(1, "u/d"), Err(Full::Broker(3)));
+    assert_eq!(put(1, "u"), Ok(true));
+    assert_eq!(put(1, "u/d"), Err(Full::Broker(3)));
+    assert_eq!(put(1, "t/c"), Ok(false));
+    assert_eq!(put(2, "u/d"), Ok(true));
+    registry.take(1, "t/c");
+    registry.put(1, "u/d");
+    assert!(registry.is_counted());
+}
+
+#[test]
+fn names_nobody_has_make_room_for_others_once_in_a_while() {
+    let mut registry = Registry::new(Rules { registrations_max: 4, ..RULES });
+    registry.identify(broker(1), info(1), START);
+    registry.put(1, "t/c#ephemeral");
+    let create = |registry: &mut Registry, name, at| registry.create_topic(topic(name), secs(at));
+    assert_eq!(create(&mut registry, "u", 0), Err(Full::All(4)));
+    assert_eq!(create(&mut registry, "t", 0), Ok(false));
+    registry.disconnect(broker(1));
+    assert_eq!(create(&mut registry, "u", 1), Ok(true));
+    assert_eq!(create(&mut registry, "v", 1), Ok(true));
+    assert_eq!(registry.create_channel(topic("w"), channel("c"), secs(9)), Err(Full::All(4)));
+    assert_eq!(registry.create_channel(topic("w"), channel("c"), secs(10)), Err(Full::All(4)));
+    assert_eq!(registry.channels("t").channels, Vec::<String>::new());
+    assert_eq!(create(&mut registry, "w", 10), Ok(true));
+    assert!(registry.is_counted());
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_the_counts_are_right(steps in vec((0..9_u8, 1..4_u16, 0..6_usize), 0..80)) {
+        const NAMES: [&str; 6] = ["t", "t/c", "t/c#ephemeral", "e#ephemeral", "e#ephemeral/c", "e#ephemeral/c#ephemeral"];
+        let mut registry = Registry::new(Rules { registrations_max: 9, broker_registrations_max: 4, ..RULES });
+        for (at, (step, n, what)) in steps.into_iter().enumerate() {
+            let (name, of) = names(NAMES[what]);
+            let now = secs(at as u64);
+            match step {
+                0 | 1 if !registry.brokers.contains_key(&broker(n)) => registry.identify(broker(n), info(n), now),
+                0..=3 => { let _full = registry.register(broker(n), name, of, now); }
+                4 => { registry.unregister(broker(n), &name, of.as_ref()); }
+                5 => registry.disconnect(broker(n)),
+                6 => registry.delete_topic(name.as_str()),
+                7 => { registry.delete_channel(name.as_str(), of.as_ref().map_or("c", ChannelName::as_str)); }
+                _ => match of {
+                    Some(of) => { let _full = registry.create_channel(name, of, now); }
+                    None => { let _full = registry.create_topic(name, now); }
+                },
+            }
+            prop_assert!(registry.is_counted());
+            prop_assert!(registry.size <= 9);
+            let nodes = registry.nodes(now).producers;
+            prop_assert!(nodes.iter().all(|node| node.tombstones.len() == node.topics.len()));
+            for node in &nodes {
+                for topic in &node.topics {
+                    prop_assert!(registry.found(topic, now).contains(&node.producer.broadcast_address));
+                }
+            }
+        }
+    }
 }
 
 #[test]
@@ -247,8 +355,8 @@ fn nodes_show_topics_and_tombstones_side_by_side() {
 #[test]
 fn created_names_are_known_without_a_broker() {
     let mut registry = registry();
-    registry.create_topic(topic("t"));
-    registry.create_channel(topic("u"), channel("c"));
+    assert_eq!(registry.create_topic(topic("t"), START), Ok(true));
+    assert_eq!(registry.create_channel(topic("u"), channel("c"), START), Ok(()));
     assert_eq!(registry.topics().topics, ["t", "u"]);
     assert_eq!(registry.channels("u").channels, ["c"]);
     assert_eq!(registry.found("t", START), Vec::<String>::new());
@@ -258,8 +366,8 @@ fn created_names_are_known_without_a_broker() {
 fn creating_again_keeps_what_is_there() {
     let mut registry = registry();
     registry.put(1, "t/c");
-    registry.create_topic(topic("t"));
-    registry.create_channel(topic("t"), channel("c"));
+    assert_eq!(registry.create_topic(topic("t"), START), Ok(false));
+    assert_eq!(registry.create_channel(topic("t"), channel("c"), START), Ok(()));
     assert_eq!(registry.found("t", START), ["b1"]);
     assert_eq!(registry.on_channel("t:c"), 1);
 }
@@ -284,7 +392,7 @@ fn deleted_names_come_back_with_the_next_register() {
 fn debug_shows_what_answers_hide() {
     let mut registry = registry();
     registry.put(1, "t/c");
-    registry.create_topic(topic("empty"));
+    registry.create_topic(topic("empty"), START).expect("room");
     registry.tombstone("t", "b1:4151", secs(2));
     registry.ping(broker(1), secs(1));
     let debug = registry.debug(secs(1_000));

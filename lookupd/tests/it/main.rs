@@ -6,4 +6,6 @@ mod common;
 #[cfg(test)]
 mod garbage;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod service;

@@ -1,5 +1,8 @@
 //! Tables of protocol V1: commands, every error, and what a broker must say about itself.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::*;
 
 fn decode(bytes: &[u8], is_identified: bool) -> Result<Option<(LookupCommand<'_>, usize)>, String> {
@@ -156,4 +159,81 @@ fn answers_have_a_size_and_no_type() {
     assert_eq!(decode_reply(&out, 10), Ok(Some((&b"OK"[..], 6))));
     assert_eq!(decode_reply(&out[..5], 10), Ok(None));
     assert_eq!(decode_reply(&out, 1), Err(FrameError::TooBig { size: 2, max: 1 }));
+}
+
+#[test]
+fn a_token_is_sent_only_where_there_is_one_and_never_shown() {
+    let info = PeerInfo { version: "1.3.0".to_owned(), ..PeerInfo::default() };
+    assert!(!serde_json::to_string(&info).unwrap().contains("auth_token"));
+    let info = PeerInfo { auth_token: Secret("canary".to_owned()), ..info };
+    assert!(serde_json::to_string(&info).unwrap().ends_with(r#","auth_token":"canary"}"#));
+    assert!(!format!("{info:?}").contains("canary"));
+}
+
+#[test]
+fn long_texts_are_cut_between_characters() {
+    let long = "\u{20ac}".repeat(100);
+    let body = format!(r#"{{"version":"1","tcp_port":1,"broadcast_address":"b","hostname":"{long}"}}"#);
+    assert_eq!(PeerInfo::parse(body.as_bytes()).unwrap().hostname, "\u{20ac}".repeat(85));
+}
+
+/// Pieces a hostile or broken peer might send, good ones among them.
+fn input() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        Just(b"PING\n".to_vec()),
+        Just(b"IDENTIFY\n\0\0\0\x02{}".to_vec()),
+        Just(b"REGISTER t c\r\n".to_vec()),
+        Just(b"UNREGISTER t\n".to_vec()),
+        Just(b"IDENTIFY\n\xff\xff\xff\xff".to_vec()),
+        Just(b"\n".to_vec()),
+        vec(any::<u8>(), 0..20),
+        (0..LINE_BYTES_MAX + 9).prop_map(|length| vec![b'x'; length]),
+    ];
+    vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+/// What a session sees that reads `input` in these pieces.
+fn session(input: &[u8], is_identified: bool, mut sizes: impl Iterator<Item = usize>) -> Vec<String> {
+    let (mut seen, mut buf, mut rest) = (Vec::new(), Vec::new(), input);
+    loop {
+        match LookupCommand::decode(&buf, is_identified) {
+            Ok(Some((command, used))) => {
+                assert!((1..=buf.len()).contains(&used));
+                seen.push(format!("{command:?}"));
+                buf.drain(..used);
+                continue;
+            }
+            Ok(None) => assert!(buf.len() < LINE_BYTES_MAX + 4 + IDENTIFY_BYTES_MAX),
+            Err(error) => {
+                seen.push(error.to_string());
+                return seen;
+            }
+        }
+        if rest.is_empty() {
+            seen.push(format!("{:?}", LookupCommand::truncated(&buf, is_identified)));
+            return seen;
+        }
+        let (piece, more) = rest.split_at(sizes.next().unwrap_or(1).clamp(1, rest.len()));
+        buf.extend_from_slice(piece);
+        rest = more;
+    }
+}
+
+proptest! {
+    #[test]
+    fn garbage_is_the_same_however_it_is_cut(
+        input in input(),
+        is_identified: bool,
+        sizes in vec(1..9000_usize, 1..40),
+    ) {
+        let whole = session(&input, is_identified, std::iter::repeat(usize::MAX));
+        prop_assert_eq!(session(&input, is_identified, sizes.into_iter().cycle()), whole);
+    }
+
+    #[test]
+    fn no_body_of_identify_is_more_than_an_error(body in vec(any::<u8>(), 0..200), text in "\\PC{0,80}") {
+        let _any = PeerInfo::parse(&body);
+        let _any = PeerInfo::parse(text.as_bytes());
+        let _any = PeerInfo::parse(format!(r#"{{"hostname":{text},"tcp_port":{text}}}"#).as_bytes());
+    }
 }
