@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use crate::channel::Channel;
 use crate::clients::Clients;
 use crate::context::Context;
+use crate::creation::{Creation, TooMany};
 use crate::lookup::Lookups;
 use crate::options::Options;
 use crate::topic::Topic;
@@ -39,6 +40,7 @@ pub(crate) struct Broker {
     /// The nsqlookupds it is registered with.
     pub lookups: Lookups,
     topics: RwLock<HashMap<TopicName, Arc<Topic>>>,
+    creation: Creation,
     /// Held while a topic of that name is made or deleted, so that it is made once and not while it goes.
     turns: Mutex<HashMap<TopicName, Arc<tokio::sync::Mutex<()>>>>,
     dir: DataDir,
@@ -53,6 +55,8 @@ pub(crate) struct Broker {
 pub(crate) enum OpenError {
     /// The disk refused.
     Storage(StorageError),
+    /// There is as much as there may be.
+    TooMany(TooMany),
     /// It was deleted meanwhile.
     Exiting,
 }
@@ -61,6 +65,7 @@ impl std::fmt::Display for OpenError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Storage(error) => error.fmt(f),
+            Self::TooMany(limit) => limit.fmt(f),
             Self::Exiting => f.write_str("exiting"),
         }
     }
@@ -72,6 +77,7 @@ impl From<ChangeError> for OpenError {
     fn from(error: ChangeError) -> Self {
         match error {
             ChangeError::Storage(error) => Self::Storage(error),
+            ChangeError::TooMany(limit) => Self::TooMany(limit),
             ChangeError::Exiting | ChangeError::NoChannel => Self::Exiting,
         }
     }
@@ -89,6 +95,7 @@ impl Broker {
         let broker = Self {
             lookups: Lookups::new(&options.lookupd_tcp_addresses),
             log_level: Mutex::new(options.log_level.clone()),
+            creation: Creation::new(options.max_topics, options.max_creation_rate),
             options,
             context,
             clients: Clients::default(),
@@ -138,7 +145,7 @@ impl Broker {
     ) -> Result<(), OpenError> {
         let topic = self.open_topic(topic).await?;
         if let Some(channel) = channel {
-            self.create_channel(&topic, channel)?;
+            self.open_channel(&topic, channel).await?;
         }
         Ok(())
     }
@@ -154,11 +161,14 @@ impl Broker {
         if let Some(topic) = self.topic(name.as_str()) {
             return Ok(topic);
         }
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner).len();
+        let _place = self.creation.place(topics).map_err(OpenError::TooMany)?;
+        self.wait_for_turn().await?;
         self.make_topic(name).await
     }
 
-    /// The channel of that name, made if it is missing.
-    pub(crate) fn create_channel(
+    /// The channel of that name, made if it is missing, in its turn.
+    pub(crate) async fn open_channel(
         &self,
         topic: &Arc<Topic>,
         name: &ChannelName,
@@ -166,6 +176,7 @@ impl Broker {
         if let Some(channel) = topic.channel(name) {
             return Ok(channel);
         }
+        self.wait_for_turn().await?;
         let channel = topic.create_channel(name)?;
         self.changed();
         Ok(channel)
@@ -258,6 +269,14 @@ impl Broker {
         self.changed();
         tracing::info!(topic = %name, "deleted topic");
         true
+    }
+
+    async fn wait_for_turn(&self) -> Result<(), OpenError> {
+        let wait = self.creation.turn(self.context.clock.now().instant).map_err(OpenError::TooMany)?;
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        Ok(())
     }
 
     async fn make_topic(self: &Arc<Self>, name: &TopicName) -> Result<Arc<Topic>, OpenError> {

@@ -29,6 +29,8 @@ pub(crate) struct Rules {
     pub msg_timeout_max: Duration,
     /// Messages an ephemeral topic or channel holds before it drops new ones.
     pub ephemeral_depth_max: u64,
+    /// Channels of a topic; 0 means any number.
+    pub channels_max: usize,
     /// Messages a depth counts as held in memory before `backend_depth` rises.
     pub mem_queue_size: u64,
     /// The level of topics that have none of their own.

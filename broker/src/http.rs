@@ -17,7 +17,7 @@ use daemon::http::{error, json, plain, pong};
 use protocol::{ChannelName, TopicName};
 use serde::Serialize;
 
-use crate::broker::Broker;
+use crate::broker::{Broker, OpenError};
 
 /// What handlers are given.
 #[derive(Debug, Clone)]
@@ -103,6 +103,14 @@ async fn info(State(api): State<Api>) -> Response {
         topology_zone: &options.topology_zone,
         topology_region: &options.topology_region,
     })
+}
+
+/// What could not be made because of a limit. None: for another reason.
+fn too_many(error: &OpenError) -> Option<Response> {
+    match error {
+        OpenError::TooMany(limit) => Some(daemon::http::error(StatusCode::SERVICE_UNAVAILABLE, limit.code())),
+        OpenError::Storage(_) | OpenError::Exiting => None,
+    }
 }
 
 fn bad_request(code: &str) -> Response {

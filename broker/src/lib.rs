@@ -10,6 +10,7 @@ mod client;
 mod clients;
 mod clock;
 mod context;
+mod creation;
 mod durability;
 mod http;
 mod journals;

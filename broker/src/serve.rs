@@ -231,6 +231,7 @@ fn context(options: &Options, shutdown: &Shutdown) -> (Arc<Context>, Work) {
             msg_timeout: options.msg_timeout,
             msg_timeout_max: options.max_msg_timeout,
             ephemeral_depth_max: options.mem_queue_size,
+            channels_max: options.max_channels,
             mem_queue_size: options.mem_queue_size,
             durability: options.durability,
         },

@@ -41,6 +41,8 @@ mod lookup;
 mod stats;
 
 #[cfg(test)]
+mod creation;
+#[cfg(test)]
 mod durability;
 #[cfg(test)]
 mod levels;

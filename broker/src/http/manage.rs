@@ -8,7 +8,8 @@ use axum::response::Response;
 use daemon::http::{Args, empty, error};
 use protocol::{ChannelName, TopicName};
 
-use super::{Api, bad_request, channel_name, not_found, topic_name};
+use super::{Api, bad_request, channel_name, not_found, too_many, topic_name};
+use crate::broker::OpenError;
 use crate::durability::Durability;
 use crate::topic::Topic;
 use crate::topic::admin::ChangeError;
@@ -21,7 +22,7 @@ pub(super) async fn create_topic(State(api): State<Api>, args: Args) -> Answer {
         .optional("durability")
         .map(|name| Durability::from_name(name).ok_or_else(|| bad_request("INVALID_ARG_DURABILITY")));
     let level = level.transpose()?;
-    let topic = api.broker.open_topic(&name).await.map_err(|error| refused(&error.to_string()))?;
+    let topic = api.broker.open_topic(&name).await.map_err(not_opened)?;
     match level {
         Some(level) => done(topic.set_durability(level)),
         None => Ok(empty()),
@@ -54,7 +55,7 @@ pub(super) async fn unpause_topic(State(api): State<Api>, args: Args) -> Answer 
 
 pub(super) async fn create_channel(State(api): State<Api>, args: Args) -> Answer {
     let (topic, channel) = topic_and_channel(&api, &args)?;
-    api.broker.create_channel(&topic, &channel).map_err(|error| refused(&error.to_string()))?;
+    api.broker.open_channel(&topic, &channel).await.map_err(not_opened)?;
     Ok(empty())
 }
 
@@ -93,8 +94,13 @@ fn done(outcome: Result<(), ChangeError>) -> Answer {
         Ok(()) => Ok(empty()),
         Err(ChangeError::NoChannel) => Err(not_found("CHANNEL_NOT_FOUND")),
         Err(ChangeError::Exiting) => Err(not_found("TOPIC_NOT_FOUND")),
+        Err(ChangeError::TooMany(limit)) => Err(error(StatusCode::SERVICE_UNAVAILABLE, limit.code())),
         Err(ChangeError::Storage(error)) => Err(refused(&error.to_string())),
     }
+}
+
+fn not_opened(error: OpenError) -> Response {
+    too_many(&error).unwrap_or_else(|| refused(&error.to_string()))
 }
 
 fn refused(why: &str) -> Response {

@@ -13,7 +13,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use queue::WallTime;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Api, bad_request, topic_name};
+use super::{Api, bad_request, too_many, topic_name};
 use crate::topic::Topic;
 
 /// The count of a binary `/mpub`, and the length before each of its messages.
@@ -70,7 +70,8 @@ async fn store(topic: &Arc<Topic>, messages: &[Bytes], due: Option<WallTime>) ->
 
 async fn open_topic(api: &Api, args: &Args) -> Result<Arc<Topic>, Response> {
     let name = topic_name(args.required("topic")?, "INVALID_TOPIC")?;
-    api.broker.open_topic(&name).await.map_err(|_| error(StatusCode::SERVICE_UNAVAILABLE, "EXITING"))
+    let exiting = || error(StatusCode::SERVICE_UNAVAILABLE, "EXITING");
+    api.broker.open_topic(&name).await.map_err(|error| too_many(&error).unwrap_or_else(exiting))
 }
 
 /// `defer` is milliseconds, 0 to the longest DPUB may ask for.

@@ -11,6 +11,7 @@ use storage::{Bug, Entry, Journal, is_planted};
 
 use super::{Topic, TopicLog, to_storage};
 use crate::channel::Channel;
+use crate::creation::TooMany;
 use crate::durability::Durability;
 
 /// Why a change was not made.
@@ -20,6 +21,8 @@ pub(crate) enum ChangeError {
     Exiting,
     /// There is no such channel.
     NoChannel,
+    /// The topic has as many channels as it may have.
+    TooMany(TooMany),
     /// The journal could not be written.
     Storage(StorageError),
 }
@@ -29,6 +32,7 @@ impl std::fmt::Display for ChangeError {
         match self {
             Self::Exiting => f.write_str("exiting"),
             Self::NoChannel => f.write_str("no such channel"),
+            Self::TooMany(limit) => limit.fmt(f),
             Self::Storage(error) => error.fmt(f),
         }
     }
@@ -46,6 +50,10 @@ impl Topic {
         let mut journal = self.lock_for_change()?;
         if let Some(channel) = self.channel(name) {
             return Ok(channel);
+        }
+        let max = self.context.rules.channels_max;
+        if max > 0 && self.channels().len() >= max {
+            return Err(ChangeError::TooMany(TooMany::Channels(max)));
         }
         let start = self.lock_log().rules.visible();
         let cursor = self.journal_channel(journal.as_mut(), name, start)?;
@@ -65,7 +73,18 @@ impl Topic {
 
     /// The channels a new topic begins with: all of them take its backlog, because it has none yet.
     pub(crate) fn create_channels(self: &Arc<Self>, names: &[ChannelName]) -> Result<(), ChangeError> {
-        names.iter().try_for_each(|name| self.create_channel(name).map(|_| ()))
+        for name in names {
+            match self.create_channel(name) {
+                Ok(_) => {}
+                // A publish must not fail because others have many channels.
+                Err(ChangeError::TooMany(limit)) => {
+                    tracing::warn!(topic = %self.name, "channels known to nsqlookupd are not made: {limit}");
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Forget a channel and close its consumers' connections. True: the topic was ephemeral, has lost its

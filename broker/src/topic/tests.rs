@@ -51,6 +51,7 @@ fn context(durability: Durability, segment_bytes: u64) -> Arc<Context> {
             msg_timeout: Duration::from_secs(60),
             msg_timeout_max: Duration::from_secs(900),
             ephemeral_depth_max: 10,
+            channels_max: 0,
             mem_queue_size: 10,
             durability,
         },
