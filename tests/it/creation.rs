@@ -96,8 +96,8 @@ fn names_that_are_trouble_for_file_systems_are_ordinary_topics() {
     let mut nsqd = Nsqd::start();
     let mut peer = nsqd.peer();
     for name in names {
-        peer.publish(name, name);
         nsqd.create(name, &["..", "Ch", "ch"]);
+        peer.publish(name, name);
     }
     nsqd.kill_and_restart();
     for name in names {

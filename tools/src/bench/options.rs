@@ -51,7 +51,7 @@ const fn row(
     help: &'static str,
     heading: &'static str,
 ) -> Opt {
-    Opt { name, kind, default, help, heading }
+    Opt::new(name, kind, default, help, heading)
 }
 
 /// An nsqd to be measured.
