@@ -14,5 +14,6 @@ pub mod shutdown;
 pub mod signals;
 pub mod size;
 pub mod telemetry;
+pub mod tls;
 pub mod token;
 pub mod version;
