@@ -8,12 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use daemon::http::Requests;
 use protocol::{ChannelName, TopicName};
 use queue::ConsumerId;
+use rustix::process::{Resource, getrlimit};
 use storage::DataDir;
 use storage::Disk;
 use storage::StorageError;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::admission::Admission;
 use crate::channel::Channel;
 use crate::clients::Clients;
 use crate::context::Context;
@@ -32,6 +34,8 @@ pub(crate) struct Broker {
     pub context: Arc<Context>,
     /// The connections it serves.
     pub clients: Clients,
+    /// How many of them there may be.
+    pub admission: Arc<Admission>,
     /// What was asked over HTTP.
     pub requests: Requests,
     log_level: Mutex<String>,
@@ -96,6 +100,11 @@ impl Broker {
             lookups: Lookups::new(&options.lookupd_tcp_addresses),
             log_level: Mutex::new(options.log_level.clone()),
             creation: Creation::new(options.max_topics, options.max_creation_rate),
+            admission: Admission::new(
+                options.max_connections,
+                options.max_connections_per_ip,
+                getrlimit(Resource::Nofile).current,
+            ),
             options,
             context,
             clients: Clients::default(),

@@ -1,13 +1,14 @@
 //! Who is at the other end of a connection: what `/stats` shows of it and what it asked for.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use protocol::Identify;
 use protocol::TopicName;
+
+use crate::socket::Peer;
 
 /// What is kept of each string a client sends about itself, in bytes.
 const TEXT_BYTES_MAX: usize = 256;
@@ -16,7 +17,7 @@ const TEXT_BYTES_MAX: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Client {
     /// Where the connection comes from.
-    pub peer: SocketAddr,
+    pub peer: Peer,
     /// When it was accepted, in Unix seconds.
     pub connected_at: i64,
     state: AtomicU8,
@@ -26,7 +27,7 @@ pub(crate) struct Client {
 /// The part that changes with IDENTIFY and PUB.
 #[derive(Debug, Clone)]
 pub(crate) struct About {
-    /// As sent, or the peer's address.
+    /// As sent, or the peer's IP.
     pub client_id: String,
     /// As sent, or the peer's address.
     pub hostname: String,
@@ -58,8 +59,9 @@ pub(crate) enum State {
 
 impl Client {
     /// A client that has said nothing yet.
-    pub(crate) fn new(peer: SocketAddr, connected_at: i64) -> Self {
-        let address = peer.ip().to_string();
+    pub(crate) fn new(peer: Peer, connected_at: i64) -> Self {
+        // nsqd: nothing, for who comes over a unix socket.
+        let address = peer.ip().map_or_else(String::new, |ip| ip.to_string());
         let about = About {
             client_id: address.clone(),
             hostname: address,

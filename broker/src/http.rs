@@ -29,8 +29,8 @@ pub(crate) struct Api {
 /// Where the broker really listens.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Addresses {
-    /// For clients.
-    pub tcp: SocketAddr,
+    /// For clients, unless it is a unix socket.
+    pub tcp: Option<SocketAddr>,
     /// For HTTP, if it is on.
     pub http: Option<SocketAddr>,
 }
@@ -94,7 +94,7 @@ async fn info(State(api): State<Api>) -> Response {
         broadcast_address: &options.broadcast_address,
         hostname: daemon::host::hostname(),
         http_port: api.addresses.http.map_or(-1, |address| i32::from(address.port())),
-        tcp_port: i32::from(api.addresses.tcp.port()),
+        tcp_port: api.addresses.tcp.map_or(-1, |address| i32::from(address.port())),
         start_time: api.broker.context.clock.start_seconds(),
         max_heartbeat_interval: nanos(options.max_heartbeat_interval),
         max_output_buffer_size: options.max_output_buffer_size,

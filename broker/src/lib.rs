@@ -2,6 +2,7 @@
 //! messages go; `shard.rs` explains how connections share a thread. The rules of topics and channels are in
 //! crate `queue`, the files in crate `storage`; this crate is the only one that knows both.
 
+mod admission;
 mod backlog;
 mod blocking;
 mod broker;
@@ -25,6 +26,7 @@ mod record;
 mod serve;
 mod session;
 mod shard;
+mod socket;
 mod space;
 mod stats;
 mod stock;

@@ -1,7 +1,6 @@
 //! What waits to be sent to one connection, and who the connection is. Any thread may put messages in;
 //! only the connection's own shard takes them out and sends them.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,6 +8,7 @@ use queue::ConsumerId;
 
 use crate::client::Client;
 use crate::shard::ShardSignal;
+use crate::socket::Peer;
 
 /// Message bytes that may wait for one connection; with more its consumer is offered nothing new.
 /// One turn's worth for a socket: larger buffers gained nothing and cost memory per slow consumer.
@@ -41,7 +41,7 @@ struct Waiting {
 
 impl Outbox {
     /// The outbox of a new connection that is served by `shard`.
-    pub(crate) fn new(id: ConsumerId, peer: SocketAddr, since: i64, shard: Arc<ShardSignal>) -> Arc<Self> {
+    pub(crate) fn new(id: ConsumerId, peer: Peer, since: i64, shard: Arc<ShardSignal>) -> Arc<Self> {
         Arc::new(Self {
             id,
             client: Client::new(peer, since),

@@ -32,6 +32,7 @@ use crate::memory::Memory;
 use crate::options::{Options, TABLE};
 use crate::record::{Node, RECORD_OVERHEAD};
 use crate::shard::ShardHandle;
+use crate::socket::Listener;
 use crate::space::Space;
 use crate::stock::StockError;
 use crate::timers::Timers;
@@ -150,13 +151,13 @@ async fn serve(options: Options, shutdown: Shutdown, _reload: &Reload) -> Result
     let _lock = DirLock::acquire(&path)?;
     stock::import_at_start(&disk, &path, &options, &shutdown)?;
     let dir = DataDir::open_as(Arc::clone(&disk), &path, options.identity.as_deref())?;
-    let tcp = bind(&options.tcp_address, "tcp-address").await?;
+    let tcp = Listener::bind(&options.tcp_address).await?;
     let http = match options.http_address.as_str() {
         "" => None,
         address => Some(bind(address, "http-address").await?),
     };
     let addresses = Addresses {
-        tcp: tcp.local_addr().map_err(ServeError::Start)?,
+        tcp: tcp.address().map_err(ServeError::Start)?,
         http: http.as_ref().and_then(|listener| listener.local_addr().ok()),
     };
     let (context, work) = context(&options, &shutdown);
@@ -171,7 +172,7 @@ async fn serve(options: Options, shutdown: Shutdown, _reload: &Reload) -> Result
     watch("memory", shutdown.clone(), memory::watch_for_ever(Arc::clone(&broker)));
     broker.redeliver();
     let (shards, threads) = start_shards(&broker).map_err(ServeError::Start)?;
-    tracing::info!("TCP: listening on {}", addresses.tcp);
+    tracing::info!("TCP: listening on {}", tcp.name().map_err(ServeError::Start)?);
     tokio::spawn(listener::accept(Arc::clone(&broker), tcp, shards));
     tokio::spawn(lookup::run(Arc::clone(&broker), who_we_are(&broker.options, addresses)));
     match http {
@@ -265,7 +266,7 @@ fn who_we_are(options: &Options, addresses: Addresses) -> PeerInfo {
     let or_real = |broadcast: u16, real: u16| if broadcast == 0 { real } else { broadcast };
     PeerInfo {
         version: daemon::version::VERSION.to_owned(),
-        tcp_port: or_real(options.broadcast_tcp_port, addresses.tcp.port()),
+        tcp_port: or_real(options.broadcast_tcp_port, addresses.tcp.map_or(0, |address| address.port())),
         http_port: or_real(options.broadcast_http_port, addresses.http.map_or(0, |address| address.port())),
         hostname: daemon::host::hostname(),
         broadcast_address: options.broadcast_address.clone(),

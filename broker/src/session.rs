@@ -8,26 +8,27 @@ mod replies;
 mod send;
 
 use std::cell::{Cell, RefCell};
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use protocol::{ChannelName, TopicName};
 use protocol::{Code, Error};
 use protocol::{DecodeError, Decoder, Phase, Stage};
 use protocol::{HEARTBEAT, MAGIC_V2, encode_error, encode_response};
 use queue::{ConsumerId, Now};
-use tokio::io::AsyncReadExt as _;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 
+use crate::admission::Admitted;
 use crate::channel::Channel;
+use crate::listener::Arrival;
 use crate::outbox::Outbox;
 use crate::session::intake::Intake;
 use crate::session::replies::{Replies, Verb};
 use crate::session::send::Unsent;
 use crate::shard::Shard;
+use crate::socket::Socket;
 use crate::topic::Topic;
 
 /// How long a connection may be silent before it says which protocol it speaks. nsqd waits for ever.
@@ -50,7 +51,8 @@ const OPEN_TRIES_MAX: u32 = 3;
 pub(crate) struct Session {
     /// The way in for messages from other threads.
     pub outbox: Arc<Outbox>,
-    writer: OwnedWriteHalf,
+    socket: Socket,
+    _place: Admitted,
     unsent: RefCell<Unsent>,
     replies: RefCell<Replies>,
     state: RefCell<State>,
@@ -131,16 +133,10 @@ impl Opening {
 struct Over;
 
 impl Session {
-    /// A session for a connection that was just accepted, and its reading half.
-    pub(crate) fn new(
-        shard: &Shard,
-        stream: std::net::TcpStream,
-    ) -> std::io::Result<(Rc<Self>, OwnedReadHalf)> {
+    /// A session for a connection that was just accepted.
+    pub(crate) fn new(shard: &Shard, arrival: Arrival) -> std::io::Result<Rc<Self>> {
         let broker = &shard.broker;
-        let peer = stream.peer_addr()?;
-        let stream = tokio::net::TcpStream::from_std(stream)?;
-        stream.set_nodelay(true)?;
-        let (reader, writer) = stream.into_split();
+        let socket = arrival.stream.open()?;
         let now = broker.context.clock.now();
         let since = now.wall.0 / 1_000_000_000;
         let heartbeat = broker.options.client_timeout / 2;
@@ -151,11 +147,12 @@ impl Session {
             consumes: None,
             last_topic: None,
         };
-        let outbox = Outbox::new(broker.next_connection(), peer, since, Arc::clone(&shard.signal));
+        let outbox = Outbox::new(broker.next_connection(), arrival.peer, since, Arc::clone(&shard.signal));
         broker.clients.add(&outbox);
         let session = Self {
             outbox,
-            writer,
+            socket,
+            _place: arrival.place,
             unsent: RefCell::default(),
             replies: RefCell::default(),
             state: RefCell::new(state),
@@ -168,7 +165,7 @@ impl Session {
             heard_at: Cell::new(now.instant.0),
             heartbeat_at: Cell::new(now.instant.0 + nanos(heartbeat)),
         };
-        Ok((Rc::new(session), reader))
+        Ok(Rc::new(session))
     }
 
     /// The connection's number.
@@ -177,7 +174,7 @@ impl Session {
     }
 
     /// Serve the connection until it ends.
-    pub(crate) async fn run(self: &Rc<Self>, shard: &Rc<Shard>, mut reader: OwnedReadHalf) {
+    pub(crate) async fn run(self: &Rc<Self>, shard: &Rc<Shard>) {
         let mut decoder = Decoder::new(shard.broker.options.limits());
         let mut rest = Vec::new();
         let mut intake = Intake::default();
@@ -191,21 +188,21 @@ impl Session {
             tokio::select! {
                 biased;
                 () = self.changed.notified() => continue,
-                ready = reader.readable() => if ready.is_err() { break },
+                ready = self.socket.readable() => if ready.is_err() { break },
             }
             if !self.admit(shard, &mut intake, &mut rest).await {
                 continue;
             }
             let mut buffer = assemble(shard, &mut rest);
-            match reader.read_buf(&mut buffer).now_or_never() {
-                None => {}
-                Some(Ok(1..)) => {
+            match self.socket.try_read(&mut buffer) {
+                Ok(1..) => {
                     let now = shard.broker.context.clock.now();
                     self.heard_at.set(now.instant.0);
                     let Ok(used) = self.process(shard, &mut decoder, &buffer, now).await else { break };
                     buffer.drain(..used);
                 }
-                Some(_) => {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Ok(0) | Err(_) => {
                     self.tell_truncated(&decoder, &buffer);
                     break;
                 }

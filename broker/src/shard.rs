@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::broker::Broker;
 use crate::channel::Channel;
+use crate::listener::Arrival;
 use crate::session::Session;
 use crate::topic::Topic;
 
@@ -42,7 +43,7 @@ pub(crate) struct ShardHandle {
     pub signal: Arc<ShardSignal>,
     /// Connections it serves.
     pub connections: Arc<AtomicUsize>,
-    inbox: mpsc::UnboundedSender<std::net::TcpStream>,
+    inbox: mpsc::UnboundedSender<Arrival>,
 }
 
 /// The shard itself; lives on its own thread.
@@ -104,9 +105,9 @@ impl ShardHandle {
     }
 
     /// Give the shard a connection to serve.
-    pub(crate) fn serve(&self, stream: std::net::TcpStream) {
+    pub(crate) fn serve(&self, arrival: Arrival) {
         self.connections.fetch_add(1, Ordering::Relaxed);
-        if self.inbox.send(stream).is_err() {
+        if self.inbox.send(arrival).is_err() {
             self.connections.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -152,13 +153,13 @@ impl Shard {
         }
     }
 
-    async fn run(self: Rc<Self>, mut arrivals: mpsc::UnboundedReceiver<std::net::TcpStream>) {
+    async fn run(self: Rc<Self>, mut arrivals: mpsc::UnboundedReceiver<Arrival>) {
         let mut ticker = tokio::task::spawn_local(Rc::clone(&self).tick_for_ever());
         let mut sweeper = tokio::task::spawn_local(Rc::clone(&self).sweep_for_ever());
         let stop = self.broker.context.shutdown.clone();
         loop {
             tokio::select! {
-                Some(stream) = arrivals.recv() => self.accept(stream),
+                Some(arrival) = arrivals.recv() => self.accept(arrival),
                 () = stop.wait() => break,
                 // Without its tick a shard would take publishes and never answer: better the process ends.
                 _ended = &mut ticker => stop.fail("the tick of a shard ended in a panic".to_owned()),
@@ -170,11 +171,11 @@ impl Shard {
         sweeper.abort();
     }
 
-    fn accept(self: &Rc<Self>, stream: std::net::TcpStream) {
-        match Session::new(self, stream) {
-            Ok((session, reader)) => {
+    fn accept(self: &Rc<Self>, arrival: Arrival) {
+        match Session::new(self, arrival) {
+            Ok(session) => {
                 self.sessions.borrow_mut().insert(session.id().0, Rc::clone(&session));
-                tokio::task::spawn_local(Rc::clone(self).serve(session, reader));
+                tokio::task::spawn_local(Rc::clone(self).serve(session));
             }
             Err(error) => {
                 self.connections.fetch_sub(1, Ordering::Relaxed);
@@ -183,11 +184,11 @@ impl Shard {
         }
     }
 
-    async fn serve(self: Rc<Self>, session: Rc<Session>, reader: tokio::net::tcp::OwnedReadHalf) {
+    async fn serve(self: Rc<Self>, session: Rc<Session>) {
         // A session that panics must not take the others with it: its task ends alone, and this guard
         // gives its messages back.
         let _leaving = Leaving { shard: Rc::clone(&self), session: Rc::clone(&session) };
-        session.run(&self, reader).await;
+        session.run(&self).await;
     }
 
     async fn tick_for_ever(self: Rc<Self>) {

@@ -1,11 +1,14 @@
-//! Opening a listening socket from a flag's value, with errors a person can act on.
-//! Unix socket paths are not understood here.
+//! Opening a listening socket from a flag's value, with errors a person can act on: TCP here, paths in `unix`.
+
+mod unix;
 
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
+
+pub use unix::{SocketFile, bind_unix, is_path};
 
 /// Listens on `HOST:PORT`, `:PORT` (every address, IPv6 too where the machine has it) or port 0 (any free
 /// one). `flag` is the option's name without dashes, for the error.
@@ -47,7 +50,9 @@ impl fmt::Display for ListenError {
             }
             ErrorKind::AddrNotAvailable => write!(f, "this machine has no such address"),
             ErrorKind::PermissionDenied => write!(f, "not permitted; choose a port from 1024 up"),
-            ErrorKind::InvalidInput => write!(f, "not an address; write HOST:PORT, for example 0.0.0.0:4150"),
+            ErrorKind::InvalidInput => {
+                write!(f, "not an address; write HOST:PORT, for example 0.0.0.0:4150, or a path with a slash")
+            }
             _ => write!(f, "{source}"),
         }
     }

@@ -97,7 +97,7 @@ impl Session {
                 if self.write().is_err() {
                     return;
                 }
-                if !self.unsent.borrow().is_empty() && self.writer.writable().await.is_err() {
+                if !self.unsent.borrow().is_empty() && self.socket.writable().await.is_err() {
                     return;
                 }
             }
@@ -135,7 +135,7 @@ impl Session {
     fn write(&self) -> std::io::Result<()> {
         let mut unsent = self.unsent.borrow_mut();
         while !unsent.is_empty() {
-            match self.writer.try_write(unsent.rest()) {
+            match self.socket.try_write(unsent.rest()) {
                 Ok(written) => unsent.start += written,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     self.outbox.set_on_the_way(unsent.rest().len());
@@ -162,7 +162,7 @@ impl Session {
         while !self.unsent.borrow().is_empty() && !self.is_over.get() {
             // This task holds the session, and with it the socket: it must not outlive the session's end.
             let is_writable = tokio::select! {
-                writable = self.writer.writable() => writable.is_ok(),
+                writable = self.socket.writable() => writable.is_ok(),
                 () = self.ended.notified() => return,
             };
             if !is_writable || self.write().is_err() {
