@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use protocol::ChannelName;
 use queue::{
-    ConsumerId, Deadlines, Dispatched, Fetched, InFlightError, Left, Now, Outlet, Position, Progress, Room,
-    Subscription,
+    Age, ConsumerId, Deadlines, Dispatched, Fetched, InFlightError, Left, Now, Outlet, Position, Progress,
+    Room, Subscription,
 };
 use storage::{Bug, Chunk, Read, is_planted};
 
 use crate::context::Context;
 use crate::durability::Durability;
+use crate::figures::ChannelFigures;
 use crate::outbox::Outbox;
 use crate::record;
 use crate::topic::Topic;
@@ -55,6 +56,8 @@ pub(crate) struct Channel {
 pub(crate) struct ChannelState {
     /// The rules.
     pub queue: queue::Channel<Arc<Outbox>>,
+    /// What is counted of it.
+    pub figures: ChannelFigures,
     loaded: Loaded,
 }
 
@@ -74,12 +77,13 @@ impl Channel {
         cursor: Option<u32>,
         topic: Weak<Topic>,
         queue: queue::Channel<Arc<Outbox>>,
+        figures: ChannelFigures,
     ) -> Arc<Self> {
         Arc::new(Self {
             name,
             cursor,
             topic,
-            state: Mutex::new(ChannelState { queue, loaded: Loaded::default() }),
+            state: Mutex::new(ChannelState { queue, figures, loaded: Loaded::default() }),
             is_deleted: AtomicBool::new(false),
             held: AtomicU64::new(0),
             released: AtomicU64::new(0),
@@ -163,7 +167,10 @@ impl Channel {
     /// A consumer's connection ended. nsqd leaves its messages in flight until they time out; here they
     /// are ready again at once.
     pub(crate) fn unsubscribe(&self, id: ConsumerId) -> Option<Left> {
-        self.lock().queue.unsubscribe(id)
+        let mut state = self.lock();
+        let left = state.queue.unsubscribe(id)?;
+        state.figures.disconnected += left.requeued;
+        Some(left)
     }
 
     /// RDY.
@@ -177,8 +184,10 @@ impl Channel {
     }
 
     /// FIN.
-    pub(crate) fn finish(&self, id: ConsumerId, seq: u64) -> Result<(), InFlightError> {
-        self.lock().queue.finish(id, seq)
+    pub(crate) fn finish(&self, id: ConsumerId, seq: u64, now: queue::Instant) -> Result<(), InFlightError> {
+        let ChannelState { queue, figures, .. } = &mut *self.lock();
+        figures.finish(queue.finish_at(id, seq, now)?, now);
+        Ok(())
     }
 
     /// REQ.
@@ -292,12 +301,13 @@ impl Channel {
             topic.save_progress();
             state = self.lock();
         }
-        let ChannelState { queue, loaded } = &mut *state;
+        let ChannelState { queue, figures, loaded } = &mut *state;
         let lost_before = queue.lost_count();
         let result = if self.is_held() {
             Dispatched::Idle
         } else {
-            queue.dispatch(now, &mut Delivery { topic, loaded, fetched: u64::MAX })
+            let waited = Age::default();
+            queue.dispatch(now, &mut Delivery { topic, loaded, figures, now, fetched: u64::MAX, waited })
         };
         if matches!(result, Dispatched::Idle) && queue.depth() == 0 {
             loaded.clear();
@@ -307,6 +317,7 @@ impl Channel {
         let has_progress = queue.has_progress();
         drop(state);
         if lost > 0 {
+            topic.context.figures.corrupt.add(lost);
             tracing::error!(topic = %topic.name, channel = %self.name, lost, "messages are lost: their records are damaged");
         }
         self.arm(&topic.context, deadlines, now);
@@ -383,8 +394,14 @@ struct Delivery<'a> {
     pub topic: &'a Topic,
     /// What the channel has at hand of it.
     pub loaded: &'a mut Loaded,
+    /// What is counted of the channel.
+    pub figures: &'a mut ChannelFigures,
+    /// When this dispatch began.
+    pub now: Now,
     /// Where the message last fetched lies.
     pub fetched: u64,
+    /// How long after its publish the message last delivered went out.
+    pub waited: Age,
 }
 
 impl Outlet<Arc<Outbox>> for Delivery<'_> {
@@ -407,7 +424,13 @@ impl Outlet<Arc<Outbox>> for Delivery<'_> {
             });
         // A record that was fetched is there; were it not, the message would time out and come again.
         let Some(stored) = stored else { return Room::Full };
+        let published = protocol::message_timestamp(stored.frame).unwrap_or(self.now.wall.0);
+        self.waited = self.figures.deliver(published, attempts, self.now.wall);
         if to.deliver(stored.frame, attempts) { Room::Left } else { Room::Full }
+    }
+
+    fn waited(&self) -> Age {
+        self.waited
     }
 
     fn has_room(&mut self, to: &Arc<Outbox>) -> bool {

@@ -12,6 +12,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::durability::Durability;
+use crate::figures::Figures;
+use crate::latency::Quantiles;
 use crate::memory::Memory;
 use crate::record::Node;
 use crate::space::Space;
@@ -35,6 +37,8 @@ pub(crate) struct Rules {
     pub mem_queue_size: u64,
     /// The level of topics that have none of their own.
     pub durability: Durability,
+    /// Which quantiles of the time from publish to FIN are measured, if any.
+    pub e2e: Option<Quantiles>,
 }
 
 /// Shared by all topics and channels.
@@ -56,6 +60,8 @@ pub(crate) struct Context {
     pub space: Space,
     /// Room in memory.
     pub memory: Memory,
+    /// What is counted.
+    pub figures: Figures,
     /// Ends the process when the disk can no longer be trusted.
     pub shutdown: Shutdown,
     /// The disk failed: nothing more is promised.

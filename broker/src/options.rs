@@ -8,6 +8,7 @@ use protocol::IdentifyLimits;
 use protocol::Limits;
 
 use crate::durability::Durability;
+use crate::latency::Quantiles;
 
 mod table;
 
@@ -66,8 +67,7 @@ pub(crate) struct Options {
     pub tls: Tls,
     pub access: Access,
     pub statsd: Statsd,
-    pub e2e_percentiles: Vec<String>,
-    pub e2e_window: Duration,
+    pub e2e: Option<Quantiles>,
     pub metrics_max_series: usize,
     pub metrics_exclude_ephemeral: bool,
 }
@@ -180,8 +180,10 @@ impl Options {
             tls: tls(values),
             access: access(values),
             statsd: statsd(values)?,
-            e2e_percentiles: values.list("e2e-processing-latency-percentile").to_vec(),
-            e2e_window: values.duration("e2e-processing-latency-window-time"),
+            e2e: Quantiles::parse(
+                values.list("e2e-processing-latency-percentile"),
+                values.duration("e2e-processing-latency-window-time"),
+            )?,
             metrics_max_series: number(values, "metrics-max-series", 1, i64::MAX)?,
             metrics_exclude_ephemeral: values.is_on("metrics-exclude-ephemeral"),
         })
@@ -277,7 +279,7 @@ fn access(values: &Values) -> Access {
 fn statsd(values: &Values) -> Result<Statsd, String> {
     Ok(Statsd {
         address: values.text("statsd-address").to_owned(),
-        interval: values.duration("statsd-interval"),
+        interval: at_least_ms(values, "statsd-interval")?,
         mem_stats: values.is_on("statsd-mem-stats"),
         prefix: values.text("statsd-prefix").to_owned(),
         udp_packet_size: number(values, "statsd-udp-packet-size", 1, 65_507)?,

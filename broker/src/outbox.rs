@@ -86,6 +86,11 @@ impl Outbox {
         has_room && !self.is_closed()
     }
 
+    /// The client is sent an error of this kind.
+    pub(crate) fn count_error(&self, code: protocol::Code) {
+        self.shard.figures.count_error(code);
+    }
+
     /// Take what waits, leaving `empty` in its place. True beside it: a delivery was turned away.
     pub(crate) fn take(&self, empty: Vec<u8>) -> (Vec<u8>, bool) {
         let mut waiting = self.lock();

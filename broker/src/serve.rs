@@ -27,6 +27,7 @@ use crate::broker::Broker;
 use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::context::{Context, Health, Rules};
+use crate::figures::Figures;
 use crate::http::{Addresses, router};
 use crate::memory::Memory;
 use crate::options::{Options, TABLE};
@@ -235,6 +236,7 @@ fn context(options: &Options, shutdown: &Shutdown) -> (Arc<Context>, Work) {
             channels_max: options.max_channels,
             mem_queue_size: options.mem_queue_size,
             durability: options.durability,
+            e2e: options.e2e.clone(),
         },
         log: LogOptions {
             segment_bytes: options.max_bytes_per_file,
@@ -245,6 +247,7 @@ fn context(options: &Options, shutdown: &Shutdown) -> (Arc<Context>, Work) {
         health: Health::default(),
         space: Space::default(),
         memory: Memory::new(options.memory_limit),
+        figures: Figures::default(),
         shutdown: shutdown.clone(),
         has_failed: AtomicBool::new(false),
         control: Some(Handle::current()),

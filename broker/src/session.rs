@@ -389,6 +389,7 @@ impl Session {
 
     fn reply_error(&self, error: &Error) {
         tracing::debug!(client = %self.outbox.client.peer, %error, "refused");
+        self.outbox.count_error(error.code);
         self.reply(|out| encode_error(out, error));
     }
 

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::broker::Broker;
 use crate::channel::Channel;
+use crate::figures::ShardFigures;
 use crate::listener::Arrival;
 use crate::session::Session;
 use crate::topic::Topic;
@@ -34,6 +35,8 @@ pub(crate) struct ShardSignal {
     dirty: Mutex<Vec<ConsumerId>>,
     is_armed: AtomicBool,
     tick: Notify,
+    /// What the shard counts.
+    pub figures: Arc<ShardFigures>,
 }
 
 /// What the acceptor knows of a shard.
@@ -86,7 +89,8 @@ impl ShardHandle {
         index: usize,
     ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let (inbox, arrivals) = mpsc::unbounded_channel();
-        let handle = Self { signal: Arc::default(), connections: Arc::default(), inbox };
+        let handle = Self { signal: Arc::<ShardSignal>::default(), connections: Arc::default(), inbox };
+        broker.context.figures.join(&handle.signal.figures);
         // Every 31 tasks the runtime looks for new input: with the default 61 a busy shard read too late.
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_all().event_interval(31);

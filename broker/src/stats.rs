@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::broker::Broker;
 use crate::channel::Channel;
+use crate::latency::{Latency, merge};
 use crate::outbox::Outbox;
 use crate::topic::Topic;
 
@@ -116,14 +117,6 @@ pub(crate) struct PubCount {
     pub count: u64,
 }
 
-/// Processing latency; percentiles are not measured yet, which stock shows as null.
-#[derive(Debug, Default, Serialize)]
-#[allow(missing_docs, reason = "the names are the JSON keys of NSQ's API")]
-pub(crate) struct Latency {
-    pub count: u64,
-    pub percentiles: Option<Vec<serde_json::Value>>,
-}
-
 /// Go's heap and collector figures. There is no collector here: dashboards find the keys, and the resident
 /// size where they look for memory in use.
 #[derive(Debug, Default, Serialize)]
@@ -162,10 +155,10 @@ pub(crate) fn gather(broker: &Broker, asked: &Asked<'_>) -> Stats {
 /// nsqd: with ?channel= a topic without that channel is left out.
 fn topic_stats(topic: &Arc<Topic>, asked: &Asked<'_>) -> Option<TopicStats> {
     let counts = topic.counts();
-    let channels = topic.channels();
+    let all = topic.channels();
     let is_asked = |channel: &&Arc<Channel>| asked.channel.is_none_or(|name| channel.name.as_str() == name);
     let channels: Vec<_> =
-        channels.iter().filter(is_asked).map(|channel| channel_stats(topic, channel, asked)).collect();
+        all.iter().filter(is_asked).map(|channel| channel_stats(topic, channel, asked)).collect();
     if asked.channel.is_some() && channels.is_empty() {
         return None;
     }
@@ -177,12 +170,13 @@ fn topic_stats(topic: &Arc<Topic>, asked: &Asked<'_>) -> Option<TopicStats> {
         message_count: counts.messages,
         message_bytes: counts.bytes,
         paused: counts.is_paused,
-        e2e_processing_latency: Latency::default(),
+        e2e_processing_latency: latency(topic, &all),
         durability: topic.durability().name(),
     })
 }
 
-fn channel_stats(topic: &Topic, channel: &Channel, asked: &Asked<'_>) -> ChannelStats {
+fn channel_stats(topic: &Topic, channel: &Arc<Channel>, asked: &Asked<'_>) -> ChannelStats {
+    let e2e_processing_latency = latency(topic, std::slice::from_ref(channel));
     let state = channel.lock();
     let queue = &state.queue;
     let clients = asked
@@ -201,8 +195,18 @@ fn channel_stats(topic: &Topic, channel: &Channel, asked: &Asked<'_>) -> Channel
         client_count: queue.consumer_count(),
         clients,
         paused: queue.is_paused(),
-        e2e_processing_latency: Latency::default(),
+        e2e_processing_latency,
     }
+}
+
+/// nsqd: a topic's latency is that of all its channels together.
+fn latency(topic: &Topic, channels: &[Arc<Channel>]) -> Latency {
+    let Some(quantiles) = &topic.context.rules.e2e else { return Latency::default() };
+    let now = topic.context.clock.now().instant;
+    let sketches =
+        channels.iter().filter_map(|channel| Some(channel.lock().figures.latencies.as_mut()?.merged(now)));
+    let sketches: Vec<_> = sketches.collect();
+    Latency::of(&merge(&sketches), quantiles)
 }
 
 /// Everything durable is on disk here; dashboards subtract this from the depth to see what stock would hold
@@ -269,12 +273,6 @@ fn client(outbox: &Outbox) -> ClientStats {
 }
 
 fn memory() -> Memory {
-    Memory { heap_in_use_bytes: resident_bytes().unwrap_or(0), ..Memory::default() }
-}
-
-/// The second field of statm: resident pages, of 4 KiB on every platform this is built for but 64k-page arm.
-fn resident_bytes() -> Option<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * 4096)
+    let resident = daemon::metrics::process::memory().unwrap_or_default().resident;
+    Memory { heap_in_use_bytes: resident, ..Memory::default() }
 }

@@ -247,7 +247,10 @@ impl Topic {
         let batch = log.batch.take()?;
         let bytes = std::mem::take(&mut log.batch_bytes);
         let before = log.log.committed().offset;
-        match log.log.commit() {
+        let began = self.context.clock.uptime();
+        let written = log.log.commit();
+        self.context.figures.writes.record(self.context.clock.uptime().saturating_sub(began));
+        match written {
             Ok(tail) => {
                 if !self.name.is_ephemeral() {
                     self.context.space.take(tail.offset - before);

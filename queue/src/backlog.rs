@@ -22,6 +22,8 @@ struct Limit {
     depth_max: u64,
     /// Messages of a lower ordinal are dropped when the cursor comes to them.
     keep_from: u64,
+    /// How many were, since the start.
+    dropped: u64,
     /// Ends of what was visible at some time: places the cursor may jump to without reading its way.
     marks: VecDeque<Position>,
 }
@@ -36,7 +38,7 @@ impl Backlog {
 
     /// Keep at most `depth_max` unread messages, the newest.
     pub(crate) fn limited(mut self, depth_max: u64) -> Self {
-        self.limit = Some(Limit { depth_max, keep_from: 0, marks: VecDeque::new() });
+        self.limit = Some(Limit { depth_max, keep_from: 0, dropped: 0, marks: VecDeque::new() });
         self
     }
 
@@ -59,6 +61,11 @@ impl Backlog {
     #[inline]
     pub(crate) fn is_dropped(&self) -> bool {
         self.limit.as_ref().is_some_and(|limit| self.cursor.ordinal < limit.keep_from)
+    }
+
+    /// How many messages the limit dropped.
+    pub(crate) fn dropped_count(&self) -> u64 {
+        self.limit.as_ref().map_or(0, |limit| limit.dropped)
     }
 
     /// How many messages will still be read and are due.
@@ -156,10 +163,12 @@ impl Backlog {
     #[inline]
     pub(crate) fn enforce_limit(&mut self) {
         let Some(depth_max) = self.limit.as_ref().map(|limit| limit.depth_max) else { return };
-        if self.unread() <= depth_max {
+        let unread = self.unread();
+        if unread <= depth_max {
             return;
         }
         let Some(limit) = &mut self.limit else { return };
+        limit.dropped += unread - depth_max;
         limit.keep_from = self.visible.ordinal.saturating_sub(depth_max);
         if let Some(mark) = limit.take_mark()
             && is_ahead(mark, self.cursor)

@@ -12,7 +12,7 @@ use crate::in_flight::Timeouts;
 use crate::position::Position;
 use crate::progress::{Changes, Progress, Saved};
 use crate::restored::Restored;
-use crate::time::{Instant, Now, WallTime};
+use crate::time::{Age, Instant, Now, WallTime};
 use crate::window::{Slot, State, Window};
 use outcome::{Deadlines, Expired, InFlightError, Left, SubscribeError};
 use parking::{Parking, Recalls};
@@ -93,6 +93,9 @@ struct Tally {
     requeued: u64,
     timed_out: u64,
     lost: u64,
+    emptied: u64,
+    /// With the front of the log. What a limit dropped is counted by the backlog.
+    dropped: u64,
 }
 
 impl<H> Channel<H> {
@@ -165,6 +168,7 @@ impl<H> Channel<H> {
     /// The log begins at `start` now, since a log in memory dropped its oldest messages. They are forgotten, whatever
     /// their state.
     pub fn truncate_front(&mut self, start: Position) {
+        let owed = self.owed_count();
         self.log_start = self.log_start.max(start);
         self.tally.deferred -= self.window.forget_parked_below(start.seq, start.offset);
         self.recalls.begin_anew();
@@ -175,6 +179,7 @@ impl<H> Channel<H> {
             self.again.clear();
         }
         self.backlog.jump(start);
+        self.tally.dropped += owed.saturating_sub(self.owed_count());
     }
 
     /// A session becomes a consumer, with ready count 0.
@@ -257,11 +262,21 @@ impl<H> Channel<H> {
     /// # Errors
     /// It is not in flight, or not with this consumer.
     pub fn finish(&mut self, id: ConsumerId, seq: u64) -> Result<(), InFlightError> {
+        self.finish_at(id, seq, Instant::default()).map(drop)
+    }
+
+    /// FIN, telling how long after the message's publish it came, as far as the outlet knows.
+    ///
+    /// # Errors
+    /// It is not in flight, or not with this consumer.
+    #[inline]
+    pub fn finish_at(&mut self, id: ConsumerId, seq: u64, now: Instant) -> Result<Duration, InFlightError> {
         let held = self.held_by(id, seq)?;
-        self.window.remove(seq);
+        let waited = self.window.remove(seq).map_or(Age::default(), |slot| slot.waited);
         self.changes.finish(seq);
         self.land(held, seq, |counts| counts.finished += 1);
-        Ok(())
+        let in_flight = now.0.saturating_sub(held.delivered_at.0);
+        Ok(Duration::from_nanos(waited.ns().saturating_add(in_flight)))
     }
 
     /// REQ: deliver it again, at once (behind what else is ready again) or after `delay`. Attempts stay.
@@ -328,6 +343,7 @@ impl<H> Channel<H> {
 
     /// Everything visible is gone: unread, ready again, deferred and in flight. A late FIN fails.
     pub fn empty(&mut self) {
+        self.tally.emptied += self.owed_count();
         self.window.clear();
         self.again.clear();
         self.timeouts.clear();
@@ -458,6 +474,18 @@ impl<H> Channel<H> {
         self.tally.lost
     }
 
+    /// Messages that emptying the channel took, so far.
+    #[must_use]
+    pub fn emptied_count(&self) -> u64 {
+        self.tally.emptied
+    }
+
+    /// Messages an ephemeral channel dropped because nobody took them in time, so far.
+    #[must_use]
+    pub fn dropped_count(&self) -> u64 {
+        self.tally.dropped + self.backlog.dropped_count()
+    }
+
     /// How many sessions are subscribed.
     #[must_use]
     pub fn consumer_count(&self) -> usize {
@@ -473,6 +501,11 @@ impl<H> Channel<H> {
     #[must_use]
     pub fn has_ready_consumer(&self) -> bool {
         !self.is_paused && self.consumers.ready_count() > 0
+    }
+
+    /// Messages that are not finished, in whatever state.
+    fn owed_count(&self) -> u64 {
+        self.depth() + self.in_flight_count() + self.deferred_count()
     }
 
     fn held_by(&self, id: ConsumerId, seq: u64) -> Result<Held, InFlightError> {

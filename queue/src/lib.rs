@@ -29,5 +29,5 @@ pub use channel::{Channel, ChannelRules};
 pub use consumer::{ConsumerCounts, ConsumerId, Subscription};
 pub use position::Position;
 pub use progress::{Pending, Progress, Saved};
-pub use time::{Instant, Now, WallTime};
+pub use time::{Age, Instant, Now, WallTime};
 pub use topic::{Removed, SavedTopic, Topic};

@@ -29,6 +29,26 @@ impl WallTime {
     }
 }
 
+/// How long something took, kept in 32 bits with seven digits: what is in flight has room for no more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Age(u32);
+
+impl Age {
+    /// From nanoseconds.
+    #[must_use]
+    #[inline]
+    pub fn from_ns(ns: u64) -> Self {
+        Self((ns as f32).to_bits())
+    }
+
+    /// In nanoseconds.
+    #[must_use]
+    #[inline]
+    pub fn ns(self) -> u64 {
+        f32::from_bits(self.0) as u64
+    }
+}
+
 /// One reading of both clocks, shared by a whole batch of events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
@@ -36,4 +56,18 @@ pub struct Now {
     pub instant: Instant,
     /// For deferred messages. May jump, as wall clocks do.
     pub wall: WallTime,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_keeps_seven_digits_of_a_microsecond_as_of_a_year() {
+        assert_eq!(Age::default().ns(), 0);
+        for ns in [1, 999, 1_234_567, 60_000_000_000, 31_536_000_000_000_000, u64::MAX / 2] {
+            let kept = Age::from_ns(ns).ns();
+            assert!(kept.abs_diff(ns) <= ns / 8_000_000, "{ns} became {kept}");
+        }
+    }
 }

@@ -64,6 +64,9 @@ fn a_value_that_cannot_be_is_an_error_and_not_a_crash() {
         "--msg-timeout=soon",
         "--max-msg-size=0",
         "--node-id=1024",
+        "--e2e-processing-latency-percentile=0.5,99",
+        "--statsd-interval=0s",
+        "--statsd-udp-packet-size=0",
     ] {
         let folder = tempfile::TempDir::new().unwrap();
         let data = format!("--data-path={}", folder.path().display());

@@ -181,3 +181,45 @@ fn the_end_of_a_connection_takes_its_client_off_the_list() {
     drop(consumers);
     nsqd.eventually_channel("t", "ch", &[("client_count", 0)]);
 }
+
+#[test]
+fn processing_latency_is_measured_from_publish_to_fin_when_quantiles_are_asked_for() {
+    let nsqd =
+        Nsqd::with(&["--e2e-processing-latency-percentile=0.5,1", "-e2e-processing-latency-percentile=0.99"]);
+    nsqd.create("t", &["ch", "idle"]);
+    let quantiles = |latency: &Value| -> Vec<f64> {
+        latency["percentiles"].as_array().unwrap().iter().filter_map(|one| one["quantile"].as_f64()).collect()
+    };
+    let before = nsqd.topic("t")["e2e_processing_latency"].clone();
+    assert_eq!((&before["count"], quantiles(&before)), (&0.into(), vec![1.0, 0.99, 0.5]), "{before}");
+    nsqd.peer().publish_all("t", &["a", "b", "c"]);
+    let mut consumer = nsqd.consumer("t", "ch", 3);
+    let held = consumer.expect_messages(3);
+    // The last one is finished much later than it was published.
+    consumer.finish(&held[0]);
+    consumer.finish(&held[1]);
+    let age =
+        || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as f64;
+    let published = held[2].timestamp as f64;
+    eventually("it is 300 ms old", || age() - published > 3e8);
+    consumer.finish(&held[2]);
+    nsqd.eventually_channel("t", "ch", &[("in_flight_count", 0)]);
+    let latest = age() - published;
+    let value = |latency: &Value, at: usize| latency["percentiles"][at]["value"].as_f64().unwrap();
+    for latency in
+        [&nsqd.channel("t", "ch")["e2e_processing_latency"], &nsqd.topic("t")["e2e_processing_latency"]]
+    {
+        assert_eq!((&latency["count"], quantiles(latency)), (&3.into(), vec![1.0, 0.99, 0.5]), "{latency}");
+        let highest = value(latency, 0);
+        assert!((2.9e8..latest * 1.02).contains(&highest), "{latency}");
+        assert!((1.0..highest).contains(&value(latency, 2)), "{latency}");
+    }
+    assert_eq!(nsqd.channel("t", "idle")["e2e_processing_latency"]["count"], 0);
+    let text = nsqd.get("/stats").ok().text();
+    let shown = |start: &str| text.lines().find(|line| line.contains(start)).unwrap_or_default().to_owned();
+    for line in [shown("[t "), shown("[ch ")] {
+        let list = line.rsplit_once("e2e%: ").unwrap_or_default().1;
+        assert_eq!(list.split(", ").count(), 3, "{text}");
+        assert!(list.split(", ").all(|one| one.ends_with('s')), "{text}");
+    }
+}

@@ -24,6 +24,7 @@ use crate::topic::Topic;
 impl Session {
     /// Do one command. Nothing here waits: what must wait is returned as a step.
     pub(super) fn execute(self: &Rc<Self>, shard: &Rc<Shard>, command: Command<'_>, now: Now) -> Step {
+        shard.signal.figures.count_command(&command);
         match command {
             Command::Publish { topic, body } => {
                 self.publish(shard, Verb::Pub, topic, std::iter::once(body), None, now)
@@ -35,7 +36,7 @@ impl Session {
                 let due = (!delay.is_zero()).then(|| after(now.wall, delay));
                 self.publish(shard, Verb::Dpub, topic, std::iter::once(body), due, now)
             }
-            Command::Finish { id } => self.finish(shard, &id),
+            Command::Finish { id } => self.finish(shard, &id, now.instant),
             Command::Requeue { id, delay } => self.requeue(shard, &id, delay, now),
             Command::Touch { id } => self.touch(&id, now),
             Command::Ready { count } => self.ready(shard, count),
@@ -128,10 +129,10 @@ impl Session {
         Step::Next
     }
 
-    fn finish(&self, shard: &Shard, id: &MessageId) -> Step {
+    fn finish(&self, shard: &Shard, id: &MessageId, now: queue::Instant) -> Step {
         let Some(Consumes { channel, .. }) = self.consumes() else { return Step::Next };
         let outcome = match record::seq_of(id) {
-            Some(seq) => channel.finish(self.id(), seq),
+            Some(seq) => channel.finish(self.id(), seq, now),
             None => Err(InFlightError::NotInFlight),
         };
         match outcome {

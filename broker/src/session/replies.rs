@@ -149,7 +149,9 @@ impl Replies {
                         outbox.client.count_published(&commit.topic.name, commit.messages);
                     }
                     Some(Err(why)) => {
-                        encode_error(out, &commit.verb.failed(why));
+                        let error = commit.verb.failed(why);
+                        outbox.count_error(error.code);
+                        encode_error(out, &error);
                         is_fatal = true;
                     }
                 },

@@ -63,8 +63,12 @@ fn write_topic(out: &mut String, topic: &TopicStats, now: i64) -> std::fmt::Resu
     let mark = if topic.paused { "*P " } else { "   " };
     writeln!(
         out,
-        "\n{mark}[{:<15}] depth: {:<5} be-depth: {:<5} msgs: {:<8} e2e%: ",
-        topic.topic_name, topic.depth, topic.backend_depth, topic.message_count
+        "\n{mark}[{:<15}] depth: {:<5} be-depth: {:<5} msgs: {:<8} e2e%: {}",
+        topic.topic_name,
+        topic.depth,
+        topic.backend_depth,
+        topic.message_count,
+        topic.e2e_processing_latency.text()
     )?;
     topic.channels.iter().try_for_each(|channel| write_channel(out, channel, now))
 }
@@ -73,7 +77,7 @@ fn write_channel(out: &mut String, channel: &ChannelStats, now: i64) -> std::fmt
     let mark = if channel.paused { "   *P " } else { "      " };
     writeln!(
         out,
-        "{mark}[{:<25}] depth: {:<5} be-depth: {:<5} inflt: {:<4} def: {:<4} re-q: {:<5} timeout: {:<5} msgs: {:<8} e2e%: ",
+        "{mark}[{:<25}] depth: {:<5} be-depth: {:<5} inflt: {:<4} def: {:<4} re-q: {:<5} timeout: {:<5} msgs: {:<8} e2e%: {}",
         channel.channel_name,
         channel.depth,
         channel.backend_depth,
@@ -81,7 +85,8 @@ fn write_channel(out: &mut String, channel: &ChannelStats, now: i64) -> std::fmt
         channel.deferred_count,
         channel.requeue_count,
         channel.timeout_count,
-        channel.message_count
+        channel.message_count,
+        channel.e2e_processing_latency.text()
     )?;
     channel.clients.iter().flatten().try_for_each(|client| write_consumer(out, client, now))
 }

@@ -13,6 +13,7 @@ use super::{Topic, TopicLog, to_storage};
 use crate::channel::Channel;
 use crate::creation::TooMany;
 use crate::durability::Durability;
+use crate::figures::ChannelFigures;
 
 /// Why a change was not made.
 #[derive(Debug)]
@@ -63,7 +64,8 @@ impl Topic {
             let start = log.rules.add_channel(name.as_str(), name.is_ephemeral());
             let rules = self.channel_rules(name);
             let queue = queue::Channel::new(rules, start, log.rules.visible());
-            let channel = Channel::new(name.clone(), cursor, Arc::downgrade(self), queue);
+            let channel =
+                Channel::new(name.clone(), cursor, Arc::downgrade(self), queue, self.channel_figures());
             log.add(Arc::clone(&channel));
             channel
         };
@@ -298,6 +300,11 @@ impl Topic {
                 Err(ChangeError::Storage(error))
             }
         }
+    }
+
+    pub(super) fn channel_figures(&self) -> ChannelFigures {
+        let window = self.context.rules.e2e.as_ref().map(|quantiles| quantiles.window);
+        ChannelFigures::new(window, self.context.clock.now().instant)
     }
 
     pub(super) fn channel_rules(&self, name: &ChannelName) -> queue::ChannelRules {

@@ -38,6 +38,8 @@ impl Topic {
         let start = seeded::renumbered(start);
         let (log, recovered) = Log::open(disk, dir, context.log, start)?;
         tell_recovered(&name, &recovered, &state);
+        context.figures.corrupt.add(recovered.damaged_records + recovered.missing_records);
+        context.figures.recovered.add(log.committed().ordinal.saturating_sub(log.start().ordinal));
         let rules = restored_rules(&state, &log);
         journal.note(Entry::Opened);
         let topic = Self::assemble(name, context, log, Some(journal), rules);
@@ -118,7 +120,7 @@ impl Topic {
                 saved(cursor, &log.log),
                 log.rules.visible(),
             );
-            let channel = Channel::new(name, Some(id), Arc::downgrade(self), queue);
+            let channel = Channel::new(name, Some(id), Arc::downgrade(self), queue, self.channel_figures());
             for (from, to) in &cursor.skipped {
                 let placed = |at: &storage::Position| from_storage(log.log.locate(at.seq, at.offset));
                 channel.skip(placed(from), placed(to));

@@ -74,9 +74,11 @@ impl Topic {
             settle(&waiting, Some(&self.context.health.text()));
             return Ok(());
         }
+        let began = self.context.clock.uptime();
         let synced = log
             .map_or(Ok(()), storage::Unsynced::sync)
             .and_then(|()| journal.map_or(Ok(()), |files| files.sync_data()));
+        self.context.figures.syncs.record(self.context.clock.uptime().saturating_sub(began));
         let synced = if is_planted(Bug::RetrySync) { Ok(()) } else { synced };
         if let Err(error) = synced {
             return self.sync_failed(&waiting, error);

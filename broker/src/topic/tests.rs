@@ -19,6 +19,7 @@ use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::context::{Context, Health, Rules};
 use crate::durability::Durability;
+use crate::figures::Figures;
 use crate::memory::Memory;
 use crate::outbox::Outbox;
 use crate::receipt::PublishError;
@@ -54,12 +55,14 @@ fn context(durability: Durability, segment_bytes: u64) -> Arc<Context> {
             channels_max: 0,
             mem_queue_size: 10,
             durability,
+            e2e: None,
         },
         log: LogOptions { segment_bytes, cache_bytes: 256, record_bytes_max: 4096 },
         timers: Timers::default(),
         health: Health::default(),
         space: Space::default(),
         memory: Memory::new(1 << 20),
+        figures: Figures::default(),
         shutdown: Shutdown::new(),
         has_failed: false.into(),
         control: None,
@@ -166,7 +169,7 @@ fn what_was_in_flight_at_a_crash_comes_again_with_its_attempts_and_what_was_fini
     publish(&topic, &["a", "b", "c", "d"]).unwrap();
     let got = consume(&topic, &jobs, 1, 3);
     assert_eq!(bodies(&got), ["a", "b", "c"]);
-    jobs.finish(ConsumerId(1), got[1].seq).unwrap();
+    jobs.finish(ConsumerId(1), got[1].seq, queue::Instant::default()).unwrap();
     topic.save_progress();
 
     let topic = open(&disk.crash()).unwrap();
@@ -238,7 +241,7 @@ fn segments_that_every_channel_has_passed_are_removed() {
         || disk.files().iter().filter(|path| path.extension().is_some_and(|end| end == "log")).count();
     let before = segments();
     for got in consume(&topic, &jobs, 1, 100) {
-        jobs.finish(ConsumerId(1), got.seq).unwrap();
+        jobs.finish(ConsumerId(1), got.seq, queue::Instant::default()).unwrap();
     }
     topic.save_progress();
     assert!(before > 3 && segments() == 1, "{before} segments before, {} after", segments());
@@ -288,7 +291,7 @@ fn what_an_ephemeral_channel_consumed_does_not_come_back_for_the_next_channel() 
         let watch = topic.create_channel(&name).unwrap();
         publish(&topic, &["a", "b"]).unwrap();
         for got in consume(&topic, &watch, 1, 10) {
-            watch.finish(ConsumerId(1), got.seq).unwrap();
+            watch.finish(ConsumerId(1), got.seq, queue::Instant::default()).unwrap();
         }
         if delete_it {
             topic.delete_channel(&name).unwrap();
@@ -387,7 +390,7 @@ fn script(disk: &FakeDisk, acked: &mut BTreeSet<String>, attempted: &mut BTreeSe
                 jobs.requeue(id, got.seq, Duration::ZERO, topic.context.clock.now()).map_err(drop)?;
                 attempted.remove(&got.body);
             } else {
-                jobs.finish(id, got.seq).map_err(drop)?;
+                jobs.finish(id, got.seq, queue::Instant::default()).map_err(drop)?;
             }
         }
         jobs.unsubscribe(ConsumerId(round + 1));

@@ -4,7 +4,7 @@
 use super::Channel;
 use crate::consumer::Consumer;
 use crate::position::Position;
-use crate::time::{Instant, Now, WallTime};
+use crate::time::{Age, Instant, Now, WallTime};
 use crate::window::{Slot, State};
 
 /// Messages one dispatch looks at, so that the caller's lock is held for a short time.
@@ -18,6 +18,10 @@ pub trait Outlet<H> {
     fn fetch(&mut self, offset: u64) -> Fetched;
     /// Hand the message last fetched to a consumer. It is delivered whatever the answer is; the answer is about the next.
     fn deliver(&mut self, to: &H, seq: u64, attempts: u16) -> Room;
+    /// How long after its publish the message last delivered went out: FIN tells it, with the time since.
+    fn waited(&self) -> Age {
+        Age::default()
+    }
     /// May this consumer be offered anything now? Its socket may be blocked.
     fn has_room(&mut self, to: &H) -> bool;
 }
@@ -326,7 +330,7 @@ impl<H> Channel<H> {
         let deadline = self.timeouts.arm(consumer.class, now, chosen.seq);
         let state = State::InFlight { owner: index, deadline, delivered_at: now };
         let room = outlet.deliver(&consumer.handle, chosen.seq, attempts);
-        self.take_over(chosen, attempts, state);
+        self.take_over(chosen, attempts, outlet.waited(), state);
         if attempts > 1 || chosen.is_journaled {
             self.changes.pend(chosen.seq);
         }
@@ -340,17 +344,18 @@ impl<H> Channel<H> {
     }
 
     /// Put the message into the window, or change it there.
-    fn take_over(&mut self, chosen: Candidate, attempts: u16, state: State) {
+    fn take_over(&mut self, chosen: Candidate, attempts: u16, waited: Age, state: State) {
         match chosen.next {
             Some(next) => {
                 self.backlog.pass(chosen.seq, next);
-                self.window.insert(chosen.seq, Slot { offset: chosen.offset, attempts, state });
+                self.window.insert(chosen.seq, Slot { offset: chosen.offset, attempts, waited, state });
             }
             None => {
                 self.again.pop_front();
                 self.tally.again -= 1;
                 if let Some(slot) = self.window.slot_mut(chosen.seq) {
                     slot.attempts = attempts;
+                    slot.waited = waited;
                     slot.state = state;
                 }
             }
@@ -386,7 +391,7 @@ impl<H> Channel<H> {
             self.backlog.pass(chosen.seq, next);
             return;
         }
-        self.take_over(chosen, chosen.attempts, State::Ready);
+        self.take_over(chosen, chosen.attempts, Age::default(), State::Ready);
         self.defer(chosen.seq, due);
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Channel;
 use super::dispatch::{Fetched, Outlet, Pass};
-use crate::time::WallTime;
+use crate::time::{Age, WallTime};
 use crate::window::{Parked, Slot, State, base_of, bit_of, bits_of};
 
 /// No more is recalled while so many messages are ready again: a million due at the same moment wait where they are.
@@ -223,7 +223,7 @@ impl<H> Channel<H> {
                 continue;
             }
             let state = if *due > now { State::Deferred { due: *due } } else { State::Ready };
-            slots.push((*seq, Slot { offset: *offset, attempts: 0, state }));
+            slots.push((*seq, Slot { offset: *offset, attempts: 0, waited: Age::default(), state }));
         }
         self.window.unpark(base, left, &slots);
         if !left.is_empty() {
