@@ -20,6 +20,7 @@ use crate::channel::Channel;
 use crate::clients::Clients;
 use crate::context::Context;
 use crate::creation::{Creation, TooMany};
+use crate::encryption::Encryption;
 use crate::lookup::Lookups;
 use crate::options::Options;
 use crate::topic::Topic;
@@ -34,6 +35,8 @@ pub(crate) struct Broker {
     pub context: Arc<Context>,
     /// The connections it serves.
     pub clients: Clients,
+    /// Who must encrypt, and with what.
+    pub encryption: Encryption,
     /// How many of them there may be.
     pub admission: Arc<Admission>,
     /// What was asked over HTTP.
@@ -91,6 +94,7 @@ impl Broker {
     /// A broker over an open data directory, with the topics it holds.
     pub(crate) fn open(
         options: Options,
+        encryption: Encryption,
         context: Arc<Context>,
         control: Handle,
         disk: Arc<dyn Disk>,
@@ -106,6 +110,7 @@ impl Broker {
                 getrlimit(Resource::Nofile).current,
             ),
             options,
+            encryption,
             context,
             clients: Clients::default(),
             requests: Requests::default(),

@@ -13,6 +13,7 @@ mod clock;
 mod context;
 mod creation;
 mod durability;
+mod encryption;
 mod figures;
 mod http;
 mod journals;
@@ -35,5 +36,6 @@ mod stock;
 mod sync;
 mod timers;
 mod topic;
+mod web;
 
 pub use serve::main_with_args;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 
-use daemon::listen::{ListenError, bind};
+use daemon::listen::ListenError;
 use daemon::options::{Parsed, parse, print};
 use daemon::reload::Reload;
 use daemon::shutdown::Shutdown;
@@ -27,6 +27,7 @@ use crate::broker::Broker;
 use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::context::{Context, Health, Rules};
+use crate::encryption::Encryption;
 use crate::figures::Figures;
 use crate::http::{Addresses, router};
 use crate::memory::Memory;
@@ -38,6 +39,7 @@ use crate::space::Space;
 use crate::stock::StockError;
 use crate::timers::Timers;
 use crate::topic::Topic;
+use crate::web::Web;
 use crate::{backlog, journals, listener, lookup, memory, reclaim, space, stock, sync};
 
 /// What `--help` begins with.
@@ -139,9 +141,10 @@ async fn run(options: Options) -> Result<(), ServeError> {
 
 /// Run a broker until `shutdown` is triggered. An error: it could not start, and nothing was changed; or it failed
 /// while running.
-async fn serve(options: Options, shutdown: Shutdown, _reload: &Reload) -> Result<(), ServeError> {
+async fn serve(options: Options, shutdown: Shutdown, reload: &Reload) -> Result<(), ServeError> {
     tracing::info!("{}", daemon::version::version_line("nsqd"));
     raise_file_limit();
+    let encryption = Encryption::load(&options.tls).map_err(ServeError::Failed)?;
     let path = Path::new(&options.data_path).to_owned();
     if !path.is_dir() {
         // nsqd: made by nobody, so that a volume that is not mounted does not look like an empty broker.
@@ -153,37 +156,28 @@ async fn serve(options: Options, shutdown: Shutdown, _reload: &Reload) -> Result
     stock::import_at_start(&disk, &path, &options, &shutdown)?;
     let dir = DataDir::open_as(Arc::clone(&disk), &path, options.identity.as_deref())?;
     let tcp = Listener::bind(&options.tcp_address).await?;
-    let http = match options.http_address.as_str() {
-        "" => None,
-        address => Some(bind(address, "http-address").await?),
-    };
-    let addresses = Addresses {
-        tcp: tcp.address().map_err(ServeError::Start)?,
-        http: http.as_ref().and_then(|listener| listener.local_addr().ok()),
-    };
+    let web = Web::bind(&options, &encryption).await?;
+    let addresses = Addresses { tcp: tcp.address().map_err(ServeError::Start)?, http: web.address() };
     let (context, work) = context(&options, &shutdown);
     let min_free = options.min_free;
     // Before the first publish can come.
     space::look(&context, &*disk, &path, min_free);
     let room = (Arc::clone(&context), Arc::clone(&disk));
-    let broker = Broker::open(options, Arc::clone(&context), Handle::current(), disk, dir)?;
+    let broker = Broker::open(options, encryption, Arc::clone(&context), Handle::current(), disk, dir)?;
     work.start(&context);
     watch("disk space", shutdown.clone(), space::watch_for_ever(room.0, room.1, path, min_free));
     watch("space keeper", shutdown.clone(), reclaim::reclaim_for_ever(Arc::clone(&broker)));
     watch("memory", shutdown.clone(), memory::watch_for_ever(Arc::clone(&broker)));
+    if let Some(certificates) = &broker.encryption.certificates {
+        let followed = Arc::clone(certificates).follow(reload.clone(), shutdown.clone());
+        watch("certificates", shutdown.clone(), followed);
+    }
     broker.redeliver();
     let (shards, threads) = start_shards(&broker).map_err(ServeError::Start)?;
     tracing::info!("TCP: listening on {}", tcp.name().map_err(ServeError::Start)?);
     tokio::spawn(listener::accept(Arc::clone(&broker), tcp, shards));
     tokio::spawn(lookup::run(Arc::clone(&broker), who_we_are(&broker.options, addresses)));
-    match http {
-        Some(listener) => {
-            tracing::info!("HTTP: listening on {}", listener.local_addr().map_err(ServeError::Start)?);
-            let router = router(Arc::clone(&broker), addresses);
-            daemon::http::serve(listener, router, shutdown.clone()).await.map_err(ServeError::Start)?;
-        }
-        None => shutdown.wait().await,
-    }
+    web.serve(router(Arc::clone(&broker), addresses), &shutdown).await;
     stop(&broker, threads).await;
     match shutdown.failure() {
         Some(why) => Err(ServeError::Failed(why)),

@@ -1,5 +1,5 @@
 //! Answers in NSQ's form, arguments from the query string, and serving a router until shutdown; what stands in
-//! front of the routes is in `http/front`. Routes belong to the daemons. There is no TLS here.
+//! front of the routes is in `http/front`. Routes belong to the daemons. TLS is in `http/serve`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use serde::Serialize;
 
 pub use front::finish;
 pub use requests::Requests;
-pub use serve::serve;
+pub use serve::{ClientCertificate, Listener, serve};
 
 mod front;
 pub mod requests;
