@@ -4,6 +4,7 @@
 
 mod body;
 mod command;
+pub mod compress;
 mod decode;
 mod error;
 mod frame;
