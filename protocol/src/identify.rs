@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error};
-use crate::json::{self, Value, WrongType};
+use crate::json::{self, Field, Fields, WrongType};
 
 /// What a broker lets clients ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl Identify {
     /// E_BAD_BODY for anything that is no object, a field of the wrong type, or one out of range.
     pub fn parse(body: &[u8], limits: &IdentifyLimits) -> Result<Self, Error> {
         let mut asked = Asked::default();
-        let read = json::members(body, |key, value| asked.set(key, value));
+        let read = json::read(body, &mut asked);
         read.map_err(|WrongType| bad_body("failed to decode JSON body"))?;
         asked.within(limits)
     }
@@ -215,29 +215,30 @@ struct Asked {
     topology_zone: String,
 }
 
-impl Asked {
-    fn set(&mut self, key: &str, value: Value) -> Result<(), WrongType> {
-        match key {
-            "client_id" if value == Value::Null => Ok(()),
-            "client_id" => value.into_text(self.client_id.get_or_insert_default()),
-            "hostname" => value.into_text(&mut self.hostname),
-            "user_agent" => value.into_text(&mut self.user_agent),
-            "feature_negotiation" => value.into_bool(&mut self.feature_negotiation),
-            "heartbeat_interval" => value.into_int(&mut self.heartbeat_interval),
-            "output_buffer_size" => value.into_int(&mut self.output_buffer_size),
-            "output_buffer_timeout" => value.into_int(&mut self.output_buffer_timeout),
-            "tls_v1" => value.into_bool(&mut self.tls_v1),
-            "snappy" => value.into_bool(&mut self.snappy),
-            "deflate" => value.into_bool(&mut self.deflate),
-            "deflate_level" => value.into_int(&mut self.deflate_level),
-            "sample_rate" => value.into_int(&mut self.sample_rate),
-            "msg_timeout" => value.into_int(&mut self.msg_timeout),
-            "topology_region" => value.into_text(&mut self.topology_region),
-            "topology_zone" => value.into_text(&mut self.topology_zone),
-            _ => Ok(()),
-        }
+impl Fields for Asked {
+    fn field(&mut self, key: &str) -> Option<Field<'_>> {
+        Some(match key {
+            "client_id" => Field::GivenText(&mut self.client_id),
+            "hostname" => Field::Text(&mut self.hostname),
+            "user_agent" => Field::Text(&mut self.user_agent),
+            "feature_negotiation" => Field::Bool(&mut self.feature_negotiation),
+            "heartbeat_interval" => Field::Int(&mut self.heartbeat_interval),
+            "output_buffer_size" => Field::Int(&mut self.output_buffer_size),
+            "output_buffer_timeout" => Field::Int(&mut self.output_buffer_timeout),
+            "tls_v1" => Field::Bool(&mut self.tls_v1),
+            "snappy" => Field::Bool(&mut self.snappy),
+            "deflate" => Field::Bool(&mut self.deflate),
+            "deflate_level" => Field::Int(&mut self.deflate_level),
+            "sample_rate" => Field::Int32(&mut self.sample_rate),
+            "msg_timeout" => Field::Int(&mut self.msg_timeout),
+            "topology_region" => Field::Text(&mut self.topology_region),
+            "topology_zone" => Field::Text(&mut self.topology_zone),
+            _ => return None,
+        })
     }
+}
 
+impl Asked {
     /// Checks the ranges in nsqd's order: the first field that is out of range gives the error.
     fn within(self, limits: &IdentifyLimits) -> Result<Identify, Error> {
         let heartbeat = heartbeat(self.heartbeat_interval, limits)?;

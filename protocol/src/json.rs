@@ -5,16 +5,30 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// Calls `set` with each key, in lower case, and its value. `null` in place of the object has no keys.
-/// An error of the JSON or of `set` ends it; neither says more than that the body is not what it should be.
-pub(crate) fn members(
-    body: &[u8],
-    set: impl FnMut(&str, Value) -> Result<(), WrongType>,
-) -> Result<(), WrongType> {
+/// A struct that a JSON object fills.
+pub(crate) trait Fields {
+    /// Where the value of a key goes, which is in lower case; `None` if there is no such key.
+    fn field(&mut self, key: &str) -> Option<Field<'_>>;
+}
+
+/// Where a value goes, and of which type it must be.
+pub(crate) enum Field<'a> {
+    Text(&'a mut String),
+    /// Also tells whether it was there.
+    GivenText(&'a mut Option<String>),
+    Bool(&'a mut bool),
+    Int(&'a mut i64),
+    Int32(&'a mut i32),
+    Port(&'a mut u16),
+}
+
+/// Fills the fields from an object; `null` in its place has no keys. An error of the JSON or of a type says no more than
+/// that the body is not what it should be.
+pub(crate) fn read(body: &[u8], fields: &mut impl Fields) -> Result<(), WrongType> {
     // Go replaces what is not UTF-8 inside strings; a client's odd host name must not end its session.
     let text = String::from_utf8_lossy(body);
     let mut deserializer = serde_json::Deserializer::from_str(&text);
-    deserializer.deserialize_any(Members(set)).map_err(|_| WrongType)?;
+    deserializer.deserialize_any(Members(fields)).map_err(|_| WrongType)?;
     deserializer.end().map_err(|_| WrongType)
 }
 
@@ -33,47 +47,26 @@ pub(crate) enum Value {
     Other,
 }
 
-impl Value {
-    /// Stores a text; `null` changes nothing.
-    pub(crate) fn into_text(self, place: &mut String) -> Result<(), WrongType> {
-        match self {
-            Self::Null => Ok(()),
-            Self::Text(text) => {
-                *place = text;
-                Ok(())
-            }
-            _ => Err(WrongType),
+impl Field<'_> {
+    /// Stores a value; `null` changes nothing.
+    fn put(self, value: Value) -> Result<(), WrongType> {
+        match (self, value) {
+            (_, Value::Null) => {}
+            (Self::Text(place), Value::Text(text)) => *place = text,
+            (Self::GivenText(place), Value::Text(text)) => *place = Some(text),
+            (Self::Bool(place), Value::Bool(value)) => *place = value,
+            (Self::Int(place), Value::Int(int)) => *place = int,
+            (Self::Int32(place), Value::Int(int)) => *place = int.try_into().map_err(|_| WrongType)?,
+            (Self::Port(place), Value::Int(int)) => *place = int.try_into().map_err(|_| WrongType)?,
+            _ => return Err(WrongType),
         }
-    }
-
-    /// Stores an integer that fits its place; `null` changes nothing.
-    pub(crate) fn into_int<I: TryFrom<i64>>(self, place: &mut I) -> Result<(), WrongType> {
-        match self {
-            Self::Null => Ok(()),
-            Self::Int(int) => {
-                *place = int.try_into().map_err(|_| WrongType)?;
-                Ok(())
-            }
-            _ => Err(WrongType),
-        }
-    }
-
-    /// Stores a truth value; `null` changes nothing.
-    pub(crate) fn into_bool(self, place: &mut bool) -> Result<(), WrongType> {
-        match self {
-            Self::Null => Ok(()),
-            Self::Bool(value) => {
-                *place = value;
-                Ok(())
-            }
-            _ => Err(WrongType),
-        }
+        Ok(())
     }
 }
 
-struct Members<F>(F);
+struct Members<'f, F>(&'f mut F);
 
-impl<'de, F: FnMut(&str, Value) -> Result<(), WrongType>> Visitor<'de> for Members<F> {
+impl<'de, F: Fields> Visitor<'de> for Members<'_, F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -84,10 +77,15 @@ impl<'de, F: FnMut(&str, Value) -> Result<(), WrongType>> Visitor<'de> for Membe
         Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<String>()? {
-            let value = map.next_value()?;
-            (self.0)(&key.to_ascii_lowercase(), value).map_err(|_| A::Error::custom("wrong type"))?;
+            match self.0.field(&key.to_ascii_lowercase()) {
+                Some(field) => field.put(map.next_value()?).map_err(|_| A::Error::custom("wrong type"))?,
+                // Go reads over the values of keys it does not know: numbers beyond all range, half surrogates.
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::command::{put_line, put_sized};
 use crate::decode::DecodeError;
 use crate::error::{Code, Error};
 use crate::frame::{FrameError, split_sized};
-use crate::json::{self, Value, WrongType};
+use crate::json::{self, Field, Fields, WrongType};
 use crate::name::{ChannelName, TopicName};
 use crate::text;
 
@@ -168,7 +168,7 @@ impl PeerInfo {
     /// to.
     pub fn parse(body: &[u8]) -> Result<Self, Error> {
         let mut info = Self::default();
-        let read = json::members(body, |key, value| info.set(key, value));
+        let read = json::read(body, &mut info);
         read.map_err(|WrongType| bad_body("failed to decode JSON body"))?;
         info.shorten();
         // nsqd: nsqlookupd also refuses http_port 0, which keeps an nsqd with HTTP off from being found at
@@ -177,20 +177,6 @@ impl PeerInfo {
             return Err(bad_body("missing fields"));
         }
         Ok(info)
-    }
-
-    fn set(&mut self, key: &str, value: Value) -> Result<(), WrongType> {
-        match key {
-            "version" => value.into_text(&mut self.version),
-            "tcp_port" => value.into_int(&mut self.tcp_port),
-            "http_port" => value.into_int(&mut self.http_port),
-            "hostname" => value.into_text(&mut self.hostname),
-            "broadcast_address" => value.into_text(&mut self.broadcast_address),
-            "topology_zone" => value.into_text(&mut self.topology_zone),
-            "topology_region" => value.into_text(&mut self.topology_region),
-            "auth_token" => value.into_text(&mut self.auth_token.0),
-            _ => Ok(()),
-        }
     }
 
     /// A broker must not fill our memory with its name. No host name is longer.
@@ -206,6 +192,22 @@ impl PeerInfo {
             let end = (0..=TEXT_BYTES_MAX.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
             text.truncate(end.unwrap_or(0));
         }
+    }
+}
+
+impl Fields for PeerInfo {
+    fn field(&mut self, key: &str) -> Option<Field<'_>> {
+        Some(match key {
+            "version" => Field::Text(&mut self.version),
+            "tcp_port" => Field::Port(&mut self.tcp_port),
+            "http_port" => Field::Port(&mut self.http_port),
+            "hostname" => Field::Text(&mut self.hostname),
+            "broadcast_address" => Field::Text(&mut self.broadcast_address),
+            "topology_zone" => Field::Text(&mut self.topology_zone),
+            "topology_region" => Field::Text(&mut self.topology_region),
+            "auth_token" => Field::Text(&mut self.auth_token.0),
+            _ => return None,
+        })
     }
 }
 

@@ -6,6 +6,7 @@
 mod binaries;
 mod clients;
 mod cluster;
+pub mod corpus;
 mod http;
 mod lookupd;
 mod nsqd;

@@ -160,10 +160,13 @@ struct Lines {
 
 impl Log {
     fn follow(&self, stderr: ChildStderr) {
-        for line in BufReader::new(stderr).lines() {
-            let Ok(line) = line else { break };
-            self.lock().text.push(line);
+        let mut stderr = BufReader::new(stderr);
+        let mut line = Vec::new();
+        // Bytes, not text: stock daemons log what a client sent as it came, and closing the pipe would kill them.
+        while stderr.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+            self.lock().text.push(String::from_utf8_lossy(line.trim_ascii_end()).into_owned());
             self.grown.notify_all();
+            line.clear();
         }
         self.lock().ended = true;
         self.grown.notify_all();

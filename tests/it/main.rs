@@ -31,7 +31,7 @@ mod ephemeral;
 mod identify;
 
 #[cfg(test)]
-mod errors;
+mod corpus;
 
 #[cfg(test)]
 mod http_api;
