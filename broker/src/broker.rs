@@ -138,6 +138,11 @@ impl Broker {
         ConsumerId(self.connections.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
+    /// How many connections there have been.
+    pub(crate) fn connections_opened(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
     /// The topic of that name.
     pub(crate) fn topic(&self, name: &str) -> Option<Arc<Topic>> {
         self.topics.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()

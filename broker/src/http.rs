@@ -2,6 +2,7 @@
 
 mod config;
 mod manage;
+mod probes;
 mod publish;
 mod stats;
 
@@ -13,7 +14,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
-use daemon::http::{error, json, plain, pong};
+use daemon::http::{debug, error, json, plain, pong};
 use protocol::{ChannelName, TopicName};
 use serde::Serialize;
 
@@ -42,6 +43,13 @@ pub(crate) fn router(broker: Arc<Broker>, addresses: Addresses) -> Router {
         .route("/ping", get(ping))
         .route("/info", get(info))
         .route("/stats", get(stats::stats))
+        .route("/metrics", get(probes::scrape))
+        .route("/livez", get(probes::alive))
+        .route("/readyz", get(probes::ready))
+        .route("/startupz", get(probes::started))
+        .route("/debug/pprof/", get(debug::index))
+        .merge(debug::profiles())
+        .merge(debug::knobs())
         .route("/config/{option}", get(config::read).put(config::change))
         .route("/pub", post(publish::publish))
         .route("/mpub", post(publish::multi_publish))

@@ -3,8 +3,8 @@
 
 mod limit;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -29,17 +29,18 @@ pub(crate) struct Memory {
     is_tight: AtomicBool,
     is_crowded: AtomicBool,
     eased: Notify,
+    held: Mutex<Held>,
 }
 
 /// What is held at one moment, in bytes.
 #[derive(Debug, Clone, Copy, Default)]
-struct Held {
+pub(crate) struct Held {
     /// Can be read from disk again.
-    caches: usize,
+    pub caches: usize,
     /// Ephemeral topics: in memory only.
-    ephemeral: usize,
+    pub ephemeral: usize,
     /// What clients have not taken.
-    unsent: usize,
+    pub unsent: usize,
 }
 
 impl Memory {
@@ -54,6 +55,7 @@ impl Memory {
             is_tight: AtomicBool::new(false),
             is_crowded: AtomicBool::new(false),
             eased: Notify::new(),
+            held: Mutex::default(),
         }
     }
 
@@ -66,6 +68,16 @@ impl Memory {
     pub(crate) async fn room_for(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let pieces = bytes.div_ceil(PIECE_BYTES).min(self.body_pieces);
         Arc::clone(&self.bodies).acquire_many_owned(u32::try_from(pieces).unwrap_or(u32::MAX)).await.ok()
+    }
+
+    /// What was held when the meter was last read.
+    pub(crate) fn held(&self) -> Held {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The budget, in bytes.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Must publishers wait?
@@ -123,6 +135,10 @@ pub(crate) async fn watch_for_ever(broker: Arc<Broker>) {
             shrink(&broker, held.caches, room);
         }
         memory.judge(held);
+        *memory.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
+        if memory.is_tight() {
+            broker.context.figures.pressed_ns.add(u64::try_from(EVERY.as_nanos()).unwrap_or(0));
+        }
     }
 }
 

@@ -40,7 +40,7 @@ use crate::stock::StockError;
 use crate::timers::Timers;
 use crate::topic::Topic;
 use crate::web::Web;
-use crate::{backlog, journals, listener, lookup, memory, reclaim, space, stock, sync};
+use crate::{backlog, journals, listener, lookup, memory, reclaim, space, statsd, stock, sync};
 
 /// What `--help` begins with.
 const ABOUT: &str = "nsqd receives, queues and delivers messages: NSQ's daemon, with every message on disk before it is acknowledged.\n\n\
@@ -158,6 +158,10 @@ async fn serve(options: Options, shutdown: Shutdown, reload: &Reload) -> Result<
     let tcp = Listener::bind(&options.tcp_address).await?;
     let web = Web::bind(&options, &encryption).await?;
     let addresses = Addresses { tcp: tcp.address().map_err(ServeError::Start)?, http: web.address() };
+    // Probes are answered while what is on disk is read; everything else waits for it.
+    let (gate, routes) = daemon::http::gate();
+    let stop_serving = shutdown.clone();
+    let served = tokio::spawn(async move { web.serve(routes, &stop_serving).await });
     let (context, work) = context(&options, &shutdown);
     let min_free = options.min_free;
     // Before the first publish can come.
@@ -177,7 +181,12 @@ async fn serve(options: Options, shutdown: Shutdown, reload: &Reload) -> Result<
     tracing::info!("TCP: listening on {}", tcp.name().map_err(ServeError::Start)?);
     tokio::spawn(listener::accept(Arc::clone(&broker), tcp, shards));
     tokio::spawn(lookup::run(Arc::clone(&broker), who_we_are(&broker.options, addresses)));
-    web.serve(router(Arc::clone(&broker), addresses), &shutdown).await;
+    if !broker.options.statsd.address.is_empty() {
+        let port = who_we_are(&broker.options, addresses).http_port;
+        tokio::spawn(statsd::push_for_ever(Arc::clone(&broker), port));
+    }
+    gate.open(router(Arc::clone(&broker), addresses));
+    let _ended = served.await;
     stop(&broker, threads).await;
     match shutdown.failure() {
         Some(why) => Err(ServeError::Failed(why)),

@@ -2,7 +2,7 @@
 //! delivering, finishing and draining. The floor is looked at often and counted down in between.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,13 +20,16 @@ const FLOOR_BYTES_MAX: u64 = 256 << 20;
 #[derive(Debug)]
 pub(crate) struct Space {
     left: AtomicI64,
+    free: AtomicU64,
+    size: AtomicU64,
     why: Mutex<String>,
 }
 
 impl Default for Space {
     /// Nothing is known yet: nothing is refused.
     fn default() -> Self {
-        Self { left: AtomicI64::new(i64::MAX), why: Mutex::default() }
+        let (free, size) = Default::default();
+        Self { left: AtomicI64::new(i64::MAX), free, size, why: Mutex::default() }
     }
 }
 
@@ -42,6 +45,11 @@ impl Space {
             return None;
         }
         Some(self.why.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// Free bytes and size of the file system at the last look; zeros before the first.
+    pub(crate) fn volume(&self) -> (u64, u64) {
+        (self.free.load(Ordering::Relaxed), self.size.load(Ordering::Relaxed))
     }
 
     /// The file system was asked. The text says what to do about it.
@@ -66,6 +74,8 @@ fn floor_of(total: u64, asked: Option<u64>) -> u64 {
 /// Ask once. An error is no reason to refuse anything: the next write tells.
 pub(crate) fn look(context: &Context, disk: &dyn Disk, path: &std::path::Path, asked: Option<u64>) {
     let Ok(space) = disk.space(path) else { return };
+    context.space.free.store(space.available, Ordering::Relaxed);
+    context.space.size.store(space.total, Ordering::Relaxed);
     let floor = floor_of(space.total, asked);
     context.space.looked(space.available, floor);
     match context.space.refusal() {

@@ -28,7 +28,7 @@ pub(crate) struct Asked<'a> {
 }
 
 /// The whole answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[allow(missing_docs, reason = "the names are the JSON keys of NSQ's API")]
 pub(crate) struct Stats {
     pub version: &'static str,
@@ -43,7 +43,7 @@ pub(crate) struct Stats {
 }
 
 /// A topic.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[allow(missing_docs, reason = "the names are the JSON keys of NSQ's API")]
 pub(crate) struct TopicStats {
     pub topic_name: String,
@@ -59,7 +59,7 @@ pub(crate) struct TopicStats {
 }
 
 /// A channel.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[allow(missing_docs, reason = "the names are the JSON keys of NSQ's API")]
 pub(crate) struct ChannelStats {
     pub channel_name: String,
@@ -166,7 +166,7 @@ fn topic_stats(topic: &Arc<Topic>, asked: &Asked<'_>) -> Option<TopicStats> {
         topic_name: topic.name.as_str().to_owned(),
         channels,
         depth: counts.depth,
-        backend_depth: backend_depth(topic, counts.depth),
+        backend_depth: topic.backend_depth(counts.depth),
         message_count: counts.messages,
         message_bytes: counts.bytes,
         paused: counts.is_paused,
@@ -185,7 +185,7 @@ fn channel_stats(topic: &Topic, channel: &Arc<Channel>, asked: &Asked<'_>) -> Ch
     ChannelStats {
         channel_name: channel.name.as_str().to_owned(),
         depth: queue.depth(),
-        backend_depth: backend_depth(topic, queue.depth()),
+        backend_depth: topic.backend_depth(queue.depth()),
         in_flight_count: queue.in_flight_count(),
         deferred_count: queue.deferred_count(),
         message_count: queue.message_count(),
@@ -207,12 +207,6 @@ fn latency(topic: &Topic, channels: &[Arc<Channel>]) -> Latency {
         channels.iter().filter_map(|channel| Some(channel.lock().figures.latencies.as_mut()?.merged(now)));
     let sketches: Vec<_> = sketches.collect();
     Latency::of(&merge(&sketches), quantiles)
-}
-
-/// Everything durable is on disk here; dashboards subtract this from the depth to see what stock would hold
-/// in memory, so it begins where stock's memory queue would be full.
-fn backend_depth(topic: &Topic, depth: u64) -> u64 {
-    if topic.name.is_ephemeral() { 0 } else { depth.saturating_sub(topic.context.rules.mem_queue_size) }
 }
 
 fn consumer(outbox: &Outbox, counts: &ConsumerCounts) -> ClientStats {

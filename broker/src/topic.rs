@@ -20,6 +20,7 @@ use storage::{Chunk, Log, SegmentReader};
 use crate::channel::Channel;
 use crate::context::Context;
 use crate::durability::Durability;
+use crate::figures::Counter;
 use crate::receipt::{Batch, PublishError, Receipt};
 use crate::record;
 
@@ -47,6 +48,8 @@ pub(crate) struct Topic {
     /// Held during a sync: what is appended meanwhile shares the next one.
     syncing: Mutex<()>,
     is_deleted: AtomicBool,
+    /// Messages that were dropped because it is ephemeral and full.
+    pub discarded: Counter,
 }
 
 /// What the log's lock guards.
@@ -81,6 +84,12 @@ pub(crate) struct TopicCounts {
     pub bytes: u64,
     /// Is the fan-out stopped?
     pub is_paused: bool,
+    /// Where the first message lies that no channel has been shown.
+    pub next_offset: u64,
+    /// Bytes of the log.
+    pub log_bytes: u64,
+    /// In how many files.
+    pub segments: usize,
 }
 
 impl Topic {
@@ -104,6 +113,7 @@ impl Topic {
         // nsqd: an ephemeral topic that is full drops the message, and the publish is still OK.
         let is_full = || log.rules.depth() >= self.context.rules.ephemeral_depth_max.max(1);
         if self.name.is_ephemeral() && (self.context.memory.is_crowded() || is_full()) {
+            self.discarded.add(bodies.len() as u64);
             return Ok(Receipt::kept());
         }
         let mut left = u32::try_from(bodies.len()).unwrap_or(u32::MAX);
@@ -234,7 +244,16 @@ impl Topic {
             messages: log.rules.message_count(),
             bytes: log.rules.message_bytes(),
             is_paused: log.rules.is_paused(),
+            next_offset: log.rules.visible().offset,
+            log_bytes: log.log.bytes(),
+            segments: log.log.segment_count(),
         }
+    }
+
+    /// Everything durable is on disk here; dashboards subtract this from the depth to see what stock would hold in
+    /// memory, so it begins where stock's memory queue would be full.
+    pub(crate) fn backend_depth(&self, depth: u64) -> u64 {
+        if self.name.is_ephemeral() { 0 } else { depth.saturating_sub(self.context.rules.mem_queue_size) }
     }
 
     /// Is it being deleted?

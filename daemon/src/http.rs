@@ -12,10 +12,14 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 pub use front::finish;
+pub use gate::{Gate, gate};
 pub use requests::Requests;
 pub use serve::{ClientCertificate, Listener, serve};
 
+pub mod debug;
 mod front;
+mod gate;
+pub mod probe;
 pub mod requests;
 mod serve;
 #[cfg(test)]

@@ -8,6 +8,8 @@ use axum::extract;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
+use daemon::http::debug as pprof;
+use daemon::http::probe;
 use daemon::http::{Args, Refusal, empty, error, finish, json, pong};
 use daemon::version::VERSION;
 use protocol::{ChannelName, TopicName};
@@ -26,6 +28,12 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         .route("/lookup", get(lookup))
         .route("/nodes", get(nodes))
         .route("/debug", get(debug))
+        .route("/debug/pprof", get(pprof::index))
+        .merge(pprof::profiles())
+        .route("/metrics", get(metrics))
+        .route("/livez", get(probed))
+        .route("/readyz", get(probed))
+        .route("/startupz", get(probed))
         .route("/topic/create", post(create_topic))
         .route("/topic/delete", post(delete_topic))
         .route("/topic/tombstone", post(tombstone))
@@ -49,6 +57,7 @@ async fn channels(extract::State(state): Shared, args: Args) -> Result<Response,
 
 async fn lookup(extract::State(state): Shared, args: Args) -> Result<Response, Refusal> {
     let answer = state.registry().lookup(args.required("topic")?, state.now());
+    state.count_lookup(answer.is_some());
     Ok(answer.map_or_else(|| error(StatusCode::NOT_FOUND, "TOPIC_NOT_FOUND"), |answer| json(&answer)))
 }
 
@@ -60,6 +69,15 @@ async fn nodes(extract::State(state): Shared) -> Response {
 async fn debug(extract::State(state): Shared) -> Response {
     let answer = state.registry().debug(state.started_at());
     json(&answer)
+}
+
+async fn metrics(extract::State(state): Shared) -> Response {
+    crate::metrics::page(&state).answer()
+}
+
+/// All that it knows is in memory, so that it can serve as soon as it listens.
+async fn probed(extract::RawQuery(query): extract::RawQuery) -> Response {
+    probe::answer(&query.unwrap_or_default(), &[])
 }
 
 async fn create_topic(extract::State(state): Shared, args: Args) -> Result<Response, Refusal> {

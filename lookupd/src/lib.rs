@@ -5,6 +5,7 @@
 
 mod answers;
 mod http;
+mod metrics;
 mod options;
 mod registry;
 mod seats;

@@ -52,6 +52,19 @@ impl fmt::Display for Full {
     }
 }
 
+/// Counts of what is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Totals {
+    /// Brokers that are connected and said who they are.
+    pub(crate) producers: usize,
+    /// Those heard of lately.
+    pub(crate) active: usize,
+    pub(crate) topics: usize,
+    pub(crate) channels: usize,
+    /// Tombstones that hide a broker now.
+    pub(crate) tombstones: usize,
+}
+
 /// All that nsqlookupd knows. Nothing is persisted: brokers register again when they reconnect.
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -252,6 +265,19 @@ impl Registry {
             }
         });
         Nodes { producers: nodes.collect() }
+    }
+
+    /// How much there is, for `/metrics`.
+    pub(crate) fn totals(&self, now: Duration) -> Totals {
+        let is_active = |broker: &&Broker| self.is_active(broker, now);
+        let stones = self.topics.values().flat_map(|topic| topic.brokers.values());
+        Totals {
+            producers: self.brokers.len(),
+            active: self.brokers.values().filter(is_active).count(),
+            topics: self.topics.len(),
+            channels: self.topics.values().map(|topic| topic.channels.len()).sum(),
+            tombstones: stones.filter(|stone| self.is_tombstoned(**stone, now)).count(),
+        }
     }
 
     /// Everything, hidden or not, for `/debug`. `started_at` is the start of the process since the epoch.

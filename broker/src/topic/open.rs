@@ -14,6 +14,7 @@ use storage::{Log, LogStart, Recovered};
 use super::{Topic, TopicLog, from_storage, seeded};
 use crate::channel::Channel;
 use crate::context::Context;
+use crate::figures::Counter;
 
 impl Topic {
     /// An ephemeral topic: it lives in memory only.
@@ -86,6 +87,7 @@ impl Topic {
             syncing: Mutex::default(),
             freed: Mutex::default(),
             is_deleted: AtomicBool::new(false),
+            discarded: Counter::default(),
         })
     }
 

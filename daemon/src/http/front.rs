@@ -49,7 +49,8 @@ async fn answer(routes: Router, requests: Requests, mut request: Request) -> Res
     response
 }
 
-async fn call(routes: &Router, request: Request) -> Response {
+/// Ask these routes.
+pub(super) async fn call(routes: &Router, request: Request) -> Response {
     match TowerToHyperService::new(routes.clone()).call(request).await {
         Ok(response) => response,
         Err(never) => match never {},
