@@ -13,7 +13,6 @@ use storage::DataDir;
 use storage::Disk;
 use storage::StorageError;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 
 use crate::admission::Admission;
 use crate::channel::Channel;
@@ -21,7 +20,7 @@ use crate::clients::Clients;
 use crate::context::Context;
 use crate::creation::{Creation, TooMany};
 use crate::encryption::Encryption;
-use crate::lookup::Lookups;
+use crate::lookup::{Changes, Lookups};
 use crate::options::Options;
 use crate::topic::Topic;
 use crate::topic::admin::ChangeError;
@@ -53,8 +52,8 @@ pub(crate) struct Broker {
     dir: DataDir,
     disk: Arc<dyn Disk>,
     connections: AtomicU64,
-    /// Counts changes of what lookupds must know.
-    changes: watch::Sender<u64>,
+    /// Changes of what lookupds must know.
+    pub changes: Changes,
 }
 
 /// Why a topic or channel could not be made or changed.
@@ -120,7 +119,7 @@ impl Broker {
             dir,
             disk,
             connections: AtomicU64::new(0),
-            changes: watch::Sender::new(0),
+            changes: Changes::new(),
         };
         for name in broker.dir.list()? {
             match TopicName::new(&name) {
@@ -197,7 +196,7 @@ impl Broker {
         }
         self.wait_for_turn().await?;
         let channel = topic.create_channel(name)?;
-        self.changed();
+        self.changes.note(&topic.name);
         Ok(channel)
     }
 
@@ -221,7 +220,7 @@ impl Broker {
         if topic_is_over {
             self.remove(&topic.name);
         }
-        self.changed();
+        self.changes.note(&topic.name);
         Ok(())
     }
 
@@ -262,11 +261,6 @@ impl Broker {
         level.clone_into(&mut self.log_level.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Tells when topics or channels come or go.
-    pub(crate) fn watch_changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
-    }
-
     /// Has the end begun?
     pub(crate) fn is_stopping(&self) -> bool {
         self.context.shutdown.is_triggered()
@@ -285,7 +279,7 @@ impl Broker {
         let removed = self.topics.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         let Some(topic) = removed else { return false };
         topic.delete();
-        self.changed();
+        self.changes.note(name);
         tracing::info!(topic = %name, "deleted topic");
         true
     }
@@ -312,7 +306,8 @@ impl Broker {
         }
         tracing::info!(topic = %name, channels = channels.len(), "new topic");
         self.add(Arc::clone(&topic));
-        self.changed();
+        self.changes.note(name);
+        self.lookups.know(self.changes.count()).await;
         Ok(topic)
     }
 
@@ -327,10 +322,6 @@ impl Broker {
 
     fn add(&self, topic: Arc<Topic>) {
         self.topics.write().unwrap_or_else(PoisonError::into_inner).insert(topic.name.clone(), topic);
-    }
-
-    fn changed(&self) {
-        self.changes.send_modify(|changes| *changes += 1);
     }
 
     /// The lock to hold while a topic of that name is made or deleted. Locks nobody holds are let go here.

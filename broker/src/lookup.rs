@@ -1,46 +1,81 @@
-//! Staying registered with every nsqlookupd: one task per address keeps a connection, tells what topics and
-//! channels there are, and pings. A lookupd that is away costs the others nothing.
+//! Staying registered with every nsqlookupd: one task per address keeps a connection (`peer`), tells what topics and
+//! channels there are, and pings. Which connections there should be follows from names and addresses (`peers`,
+//! `resolve`). A lookupd that is away costs the others nothing.
 
+mod changes;
+mod channels;
 mod peer;
+mod peers;
+mod resolve;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use protocol::lookup::{LookupdInfo, PeerInfo};
+use protocol::lookup::PeerInfo;
 use protocol::{ChannelName, TopicName};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 use crate::broker::Broker;
+use crate::topic::Topic;
+use channels::Asked;
 use peer::Peer;
+use peers::{Addresses, PeerId, desired};
+use resolve::Resolver;
 
-/// What a lookupd is asked for at most: channels of a topic that is being made. nsqd waits longer, but here
-/// the first publisher of the topic waits too.
-const CHANNELS_WITHIN: Duration = Duration::from_secs(1);
+pub(crate) use changes::Changes;
+
+/// How often names are resolved again: the pods behind a headless Service come and go.
+const RESOLVE_EVERY: Duration = Duration::from_secs(10);
+
+/// How long the first publisher of a topic waits for lookupds to know it. Clients ask rarely, and who asked too early
+/// stays away for a minute.
+const KNOWN_WITHIN: Duration = Duration::from_millis(20);
 
 /// The lookupds to be registered with, and those that answer now.
 #[derive(Debug)]
 pub(crate) struct Lookups {
+    /// Names as given.
     wanted: watch::Sender<Vec<String>>,
-    connected: Mutex<Vec<Connected>>,
+    state: Mutex<State>,
+    /// Changes when a lookupd was told something, or is gone.
+    told: watch::Sender<()>,
+    /// A connection failed: its name may have other addresses now.
+    failed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    addresses: Addresses,
+    connected: BTreeMap<PeerId, Connected>,
+    /// The connections there should be: a task that was just ended may still be on its way to say it is connected.
+    wanted: BTreeSet<PeerId>,
 }
 
 /// A lookupd with a live connection.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Connected {
-    /// As in the options.
-    address: String,
-    info: LookupdInfo,
+    at: SocketAddr,
+    /// Where its HTTP may be.
+    http: Arc<Asked>,
+    /// How many changes it knows.
+    told: u64,
 }
 
 impl Lookups {
     /// Nobody is connected yet.
     pub(crate) fn new(addresses: &[String]) -> Self {
-        Self { wanted: watch::Sender::new(addresses.to_vec()), connected: Mutex::default() }
+        Self {
+            wanted: watch::Sender::new(addresses.to_vec()),
+            state: Mutex::default(),
+            told: watch::Sender::new(()),
+            failed: Notify::new(),
+        }
     }
 
-    /// Where they are.
+    /// Where they are, as given.
     pub(crate) fn addresses(&self) -> Vec<String> {
         self.wanted.borrow().clone()
     }
@@ -57,53 +92,131 @@ impl Lookups {
         self.wanted.send_replace(addresses);
     }
 
+    /// Every connection there should be, by address, and whether it stands.
+    pub(crate) fn peers(&self) -> Vec<(String, bool)> {
+        let names = self.addresses();
+        let state = self.lock();
+        let is_missing = |name: &&String| !state.wanted.iter().any(|peer| peer.name == **name);
+        let unresolved = names.iter().filter(is_missing).map(|name| (name.clone(), false));
+        let known = state.wanted.iter().map(|peer| {
+            let label = peer.at.map_or_else(|| peer.name.clone(), |at| at.to_string());
+            (label, state.connected.contains_key(peer))
+        });
+        known.chain(unresolved).collect()
+    }
+
     /// The durable channels any connected lookupd knows for a topic, sorted. What does not answer in time is
     /// left out, as nsqd does, and logged.
     pub(crate) async fn channels_of(&self, topic: &TopicName, within: Duration) -> Vec<ChannelName> {
-        let peers = self.lock().clone();
-        let asked = peers.iter().map(|peer| channels_at(peer, topic, within.min(CHANNELS_WITHIN)));
+        let asked: Vec<_> = self.lock().connected.values().map(|peer| Arc::clone(&peer.http)).collect();
+        let answers = asked.iter().map(|lookupd| lookupd.channels_of(topic, within));
         let found: BTreeSet<ChannelName> =
-            futures::future::join_all(asked).await.into_iter().flatten().collect();
+            futures::future::join_all(answers).await.into_iter().flatten().collect();
         found.into_iter().filter(|channel| !channel.is_ephemeral()).collect()
     }
 
-    fn joined(&self, address: &str, info: LookupdInfo) {
-        self.left(address);
-        self.lock().push(Connected { address: address.to_owned(), info });
+    /// Wait a moment until every connected lookupd knows the first `changes` changes.
+    pub(crate) async fn know(&self, changes: u64) {
+        let mut told = self.told.subscribe();
+        let all_know = async {
+            while self.lock().connected.values().any(|peer| peer.told < changes) {
+                if told.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // Who is late is told later.
+        let _late = tokio::time::timeout(KNOWN_WITHIN, all_know).await;
     }
 
-    fn left(&self, address: &str) {
-        self.lock().retain(|peer| peer.address != address);
+    /// The connections there should be from now on.
+    fn choose(&self, names: &[String], addresses: &Addresses) -> BTreeSet<PeerId> {
+        let mut state = self.lock();
+        state.addresses.clone_from(addresses);
+        state.wanted = desired(names, addresses, &state.standing());
+        state.wanted.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Connected>> {
-        self.connected.lock().unwrap_or_else(PoisonError::into_inner)
+    fn joined(&self, peer: &PeerId, connected: Connected) {
+        let mut state = self.lock();
+        if state.wanted.contains(peer) {
+            state.connected.insert(peer.clone(), connected);
+        }
+    }
+
+    fn told(&self, peer: &PeerId, changes: u64) {
+        if let Some(connected) = self.lock().connected.get_mut(peer) {
+            connected.told = changes;
+        }
+        self.told.send_replace(());
+    }
+
+    fn left(&self, peer: &PeerId) {
+        self.lock().connected.remove(peer);
+        self.told.send_replace(());
+        self.failed.notify_one();
+    }
+
+    /// Where to connect to.
+    fn places_of(&self, peer: &PeerId) -> Vec<SocketAddr> {
+        match peer.at {
+            Some(at) => vec![at],
+            None => self.lock().addresses.get(&peer.name).cloned().unwrap_or_default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Keep one task per address, as addresses come and go, until the broker stops.
+impl State {
+    fn standing(&self) -> BTreeMap<PeerId, SocketAddr> {
+        self.connected.iter().map(|(peer, connected)| (peer.clone(), connected.at)).collect()
+    }
+}
+
+/// Keep one task per connection, as names and addresses come and go, until the broker stops.
 pub(crate) async fn run(broker: Arc<Broker>, me: PeerInfo) {
-    let mut wanted = broker.lookups.wanted.subscribe();
-    let mut running: HashMap<String, AbortHandle> = HashMap::new();
+    let lookups = &broker.lookups;
+    let mut wanted = lookups.wanted.subscribe();
+    let mut running: BTreeMap<PeerId, AbortHandle> = BTreeMap::new();
+    let (mut resolver, mut addresses) = (Resolver::new(), Addresses::new());
+    let mut look = tokio::time::interval(RESOLVE_EVERY);
     loop {
-        let addresses = wanted.borrow_and_update().clone();
-        running.retain(|address, task| {
-            let is_wanted = addresses.contains(address);
-            if !is_wanted {
-                // The connection ends with the task, and with it the registrations.
-                task.abort();
-                broker.lookups.left(address);
-            }
-            is_wanted
-        });
-        for address in addresses {
-            let start = || tokio::spawn(Peer::new(&broker, &address, &me).run()).abort_handle();
-            running.entry(address.clone()).or_insert_with(start);
-        }
+        let names = wanted.borrow_and_update().clone();
+        resolver.ask(&names, &mut addresses);
+        let peers = lookups.choose(&names, &addresses);
+        follow(&broker, &me, &mut running, &peers);
         tokio::select! {
             changed = wanted.changed() => if changed.is_err() { return },
+            _ = look.tick() => {}
+            () = lookups.failed.notified() => {}
+            () = resolver.learn(&mut addresses) => {}
             () = broker.context.shutdown.wait() => return,
         }
+    }
+}
+
+/// Start and end tasks until those of `peers` run.
+fn follow(
+    broker: &Arc<Broker>,
+    me: &PeerInfo,
+    running: &mut BTreeMap<PeerId, AbortHandle>,
+    peers: &BTreeSet<PeerId>,
+) {
+    running.retain(|peer, task| {
+        let is_wanted = peers.contains(peer);
+        if !is_wanted {
+            // The connection ends with the task, and with it the registrations.
+            task.abort();
+            broker.lookups.lock().connected.remove(peer);
+        }
+        is_wanted
+    });
+    for peer in peers {
+        let start = || tokio::spawn(Peer::new(broker, peer, me).run()).abort_handle();
+        running.entry(peer.clone()).or_insert_with(start);
     }
 }
 
@@ -111,32 +224,11 @@ pub(crate) async fn run(broker: Arc<Broker>, me: PeerInfo) {
 type Registrations = BTreeSet<(TopicName, Option<ChannelName>)>;
 
 fn registrations(broker: &Broker) -> Registrations {
-    let mut all = Registrations::new();
-    for topic in broker.topics() {
-        let channels = topic.channels();
-        all.extend(channels.iter().map(|channel| (topic.name.clone(), Some(channel.name.clone()))));
-        all.insert((topic.name.clone(), None));
-    }
-    all
+    broker.topics().iter().flat_map(|topic| registrations_of(topic)).collect()
 }
 
-async fn channels_at(peer: &Connected, topic: &TopicName, within: Duration) -> Vec<ChannelName> {
-    #[derive(serde::Deserialize)]
-    struct Answer {
-        channels: Vec<String>,
-    }
-    let address = format!("{}:{}", peer.info.broadcast_address, peer.info.http_port);
-    let path = format!("/channels?topic={}", topic.as_str().replace('#', "%23"));
-    let answer = match daemon::http_client::get(&address, &path, within).await {
-        Ok((200, body)) => serde_json::from_slice::<Answer>(&body).map_err(|error| error.to_string()),
-        Ok((status, _)) => Err(format!("status {status}")),
-        Err(error) => Err(error.to_string()),
-    };
-    match answer {
-        Ok(answer) => answer.channels.iter().filter_map(|name| ChannelName::new(name).ok()).collect(),
-        Err(error) => {
-            tracing::error!(lookupd = peer.address, %topic, error, "cannot ask for the channels of a new topic");
-            Vec::new()
-        }
-    }
+fn registrations_of(topic: &Topic) -> Vec<(TopicName, Option<ChannelName>)> {
+    let channels = topic.channels();
+    let channels = channels.iter().map(|channel| Some(channel.name.clone()));
+    std::iter::once(None).chain(channels).map(|channel| (topic.name.clone(), channel)).collect()
 }

@@ -1,17 +1,24 @@
 //! One nsqlookupd: connect, say who we are, register everything, then only what changes, and ping. After any
 //! error the connection is made anew, with everything registered again.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::MAGIC_V1;
-use protocol::lookup::{LookupCommand, LookupdInfo, PeerInfo, decode_reply};
+use daemon::token::Token;
+use protocol::lookup::{LookupCommand, LookupdInfo, PeerInfo, Secret, decode_reply};
+use protocol::{ChannelName, MAGIC_V1, TopicName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{Registrations, registrations};
+use super::changes::News;
+use super::channels::Asked;
+use super::peers::PeerId;
+use super::{Connected, Registrations, registrations, registrations_of};
 use crate::broker::Broker;
 
 /// nsqd: connecting, and each answer, may take a second.
@@ -20,17 +27,23 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// nsqd: a lookupd hears from us at least this often.
 const PING_EVERY: Duration = Duration::from_secs(15);
 
-/// Between tries to connect, growing to the second figure, so that a dead lookupd costs little.
+/// Between tries to connect, growing to the second figure, so that a dead lookupd costs little and one that is back
+/// has us soon.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
 /// A lookupd's answers are small; more than this is not a lookupd.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
+/// Commands sent before their answers are read: ten thousand topics one by one would take as many round trips.
+const BATCH: usize = 64;
+
 /// The task for one address.
 pub(super) struct Peer {
     broker: Arc<Broker>,
-    address: String,
-    me: Vec<u8>,
+    id: PeerId,
+    /// As in logs.
+    name: String,
+    me: PeerInfo,
 }
 
 /// A connection on which we have identified ourselves.
@@ -38,12 +51,18 @@ struct Connection {
     stream: TcpStream,
     read: Vec<u8>,
     known: Registrations,
+    /// How many changes of the broker are told; none on a new connection.
+    told: Option<u64>,
+    refused: usize,
 }
 
 impl Peer {
-    pub(super) fn new(broker: &Arc<Broker>, address: &str, me: &PeerInfo) -> Self {
-        let me = serde_json::to_vec(me).unwrap_or_default();
-        Self { broker: Arc::clone(broker), address: address.to_owned(), me }
+    pub(super) fn new(broker: &Arc<Broker>, id: &PeerId, me: &PeerInfo) -> Self {
+        let name = match id.at {
+            Some(at) => format!("{} ({at})", id.name),
+            None => id.name.clone(),
+        };
+        Self { broker: Arc::clone(broker), id: id.clone(), name, me: me.clone() }
     }
 
     /// Keep the registration alive until the broker stops.
@@ -53,7 +72,7 @@ impl Peer {
             () = stop.wait() => {}
             () = self.run_for_ever() => {}
         }
-        self.broker.lookups.left(&self.address);
+        self.broker.lookups.left(&self.id);
     }
 
     async fn run_for_ever(&self) {
@@ -64,46 +83,62 @@ impl Peer {
                 Ok(mut connection) => {
                     (wait, is_told) = (RETRY.0, false);
                     let Err(error) = self.stay(&mut connection).await;
-                    self.broker.lookups.left(&self.address);
-                    tracing::error!(lookupd = self.address, %error, "lost the connection");
+                    tracing::error!(lookupd = self.name, %error, "lost the connection");
                 }
                 // A lookupd that stays away is told of once.
                 Err(error) if !is_told => {
                     is_told = true;
-                    tracing::error!(lookupd = self.address, %error, "cannot connect; trying again");
+                    tracing::error!(lookupd = self.name, %error, "cannot connect; trying again");
                 }
                 Err(_) => {}
             }
-            tokio::time::sleep(wait).await;
+            self.broker.lookups.left(&self.id);
+            tokio::time::sleep(jittered(wait)).await;
             wait = (wait * 2).min(RETRY.1);
         }
     }
 
     async fn connect(&self) -> io::Result<Connection> {
-        let stream = in_time(TcpStream::connect(&self.address)).await?;
+        let places: Vec<SocketAddr> = self.broker.lookups.places_of(&self.id);
+        let stream = in_time(TcpStream::connect(&places[..])).await?;
         stream.set_nodelay(true)?;
-        let mut connection = Connection { stream, read: Vec::new(), known: Registrations::new() };
+        let at = stream.peer_addr()?;
+        let mut connection =
+            Connection { stream, read: Vec::new(), known: Registrations::new(), told: None, refused: 0 };
         let mut out = MAGIC_V1.to_vec();
-        LookupCommand::Identify { body: &self.me }.encode(&mut out);
+        LookupCommand::Identify { body: &self.who_we_are()? }.encode(&mut out);
         connection.send(&out).await?;
         let answer = connection.answer().await?;
         let info: LookupdInfo = serde_json::from_slice(&answer).map_err(|_| refused(&answer))?;
-        self.tell(&mut connection).await?;
-        tracing::info!(lookupd = self.address, "connected and registered");
-        self.broker.lookups.joined(&self.address, info);
+        let told = self.tell(&mut connection).await?;
+        tracing::info!(lookupd = self.name, "connected and registered");
+        let http = Arc::new(Asked::new(&info, at));
+        self.broker.lookups.joined(&self.id, Connected { at, http, told });
         Ok(connection)
+    }
+
+    /// The body of IDENTIFY. The token's file is read each time, since tokens are changed.
+    fn who_we_are(&self) -> io::Result<Vec<u8>> {
+        let mut me = self.me.clone();
+        let file = &self.broker.options.lookupd_token_file;
+        if !file.is_empty() {
+            let token = Token::read(Path::new(file)).map_err(io::Error::other)?;
+            me.auth_token = Secret(token.reveal().to_owned());
+        }
+        serde_json::to_vec(&me).map_err(io::Error::other)
     }
 
     /// Tell changes as they come, and ping.
     async fn stay(&self, connection: &mut Connection) -> Result<std::convert::Infallible, io::Error> {
-        let mut changes = self.broker.watch_changes();
+        let mut changes = self.broker.changes.watch();
         let mut ping = tokio::time::interval(PING_EVERY);
         ping.reset();
         loop {
-            self.tell(connection).await?;
+            let told = self.tell(connection).await?;
+            self.broker.lookups.told(&self.id, told);
             tokio::select! {
                 changed = changes.changed() => changed.map_err(|_| io::Error::other("the broker is gone"))?,
-                _ = ping.tick() => connection.order(&LookupCommand::Ping).await?,
+                _ = ping.tick() => connection.order(&[LookupCommand::Ping]).await?,
                 // A lookupd says nothing unasked: readable means closed.
                 ready = connection.stream.readable() => {
                     ready?;
@@ -113,30 +148,71 @@ impl Peer {
         }
     }
 
-    /// Send what changed since the last time.
-    async fn tell(&self, connection: &mut Connection) -> io::Result<()> {
-        let wanted = registrations(&self.broker);
-        let gone: Vec<_> = connection.known.difference(&wanted).cloned().collect();
-        let new: Vec<_> = wanted.difference(&connection.known).cloned().collect();
-        for (topic, channel) in gone {
-            connection.order(&LookupCommand::Unregister { topic, channel }).await?;
+    /// Send what changed since the last time; up to which change is given back.
+    async fn tell(&self, connection: &mut Connection) -> io::Result<u64> {
+        let (news, count) = self.broker.changes.since(connection.told.unwrap_or(0));
+        let news = if connection.told.is_none() { News::All } else { news };
+        let (known, wanted) = match news {
+            News::All => (connection.known.clone(), registrations(&self.broker)),
+            News::Of(topics) => {
+                let mut part = (Registrations::new(), Registrations::new());
+                for topic in topics {
+                    part.0.extend(known_of(&connection.known, &topic));
+                    let found = self.broker.topic(topic.as_str());
+                    part.1.extend(found.iter().flat_map(|topic| registrations_of(topic)));
+                }
+                part
+            }
+        };
+        let gone = known.difference(&wanted).cloned();
+        let new = wanted.difference(&known).cloned();
+        let gone = gone.map(|(topic, channel)| LookupCommand::Unregister { topic, channel });
+        let new = new.map(|(topic, channel)| LookupCommand::Register { topic, channel });
+        let orders: Vec<_> = gone.chain(new).collect();
+        for orders in orders.chunks(BATCH) {
+            connection.order(orders).await?;
         }
-        for (topic, channel) in new {
-            connection.order(&LookupCommand::Register { topic, channel }).await?;
+        if connection.refused > 0 {
+            let refused = std::mem::take(&mut connection.refused);
+            tracing::warn!(lookupd = self.name, refused, "it takes no more registrations of ours");
         }
-        connection.known = wanted;
-        Ok(())
+        for order in orders {
+            match order {
+                LookupCommand::Register { topic, channel } => connection.known.insert((topic, channel)),
+                LookupCommand::Unregister { topic, channel } => connection.known.remove(&(topic, channel)),
+                LookupCommand::Identify { .. } | LookupCommand::Ping => false,
+            };
+        }
+        connection.told = Some(count);
+        Ok(count)
     }
 }
 
+/// What of a topic is registered.
+fn known_of(
+    known: &Registrations,
+    topic: &TopicName,
+) -> impl Iterator<Item = (TopicName, Option<ChannelName>)> {
+    let from = (topic.clone(), None);
+    known.range(from..).take_while(move |(name, _)| name == topic).cloned()
+}
+
 impl Connection {
-    /// One command; anything but OK is an error.
-    async fn order(&mut self, command: &LookupCommand<'_>) -> io::Result<()> {
+    /// Commands and their answers. A REGISTER that is refused leaves the connection as it is: a lookupd that does not
+    /// want us any more closes it. Otherwise anything but OK is an error.
+    async fn order(&mut self, commands: &[LookupCommand<'_>]) -> io::Result<()> {
         let mut out = Vec::new();
-        command.encode(&mut out);
+        commands.iter().for_each(|command| command.encode(&mut out));
         self.send(&out).await?;
-        let answer = self.answer().await?;
-        if answer == b"OK" { Ok(()) } else { Err(refused(&answer)) }
+        for command in commands {
+            let answer = self.answer().await?;
+            let is_refusal = answer != b"OK";
+            if is_refusal && !matches!(command, LookupCommand::Register { .. }) {
+                return Err(refused(&answer));
+            }
+            self.refused += usize::from(is_refusal);
+        }
+        Ok(())
     }
 
     async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -174,4 +250,10 @@ async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> 
 
 fn refused(answer: &[u8]) -> io::Error {
     io::Error::other(format!("it answered {}", answer.escape_ascii()))
+}
+
+/// Between half of it and all of it, so that brokers do not come back to a restarted lookupd all at once.
+fn jittered(wait: Duration) -> Duration {
+    let random = RandomState::new().hash_one(0_u8) % 1024;
+    wait / 2 + (wait / 2) * u32::try_from(random).unwrap_or(0) / 1024
 }
