@@ -12,6 +12,7 @@ use crate::process::Process;
 #[derive(Debug)]
 pub struct Lookupd {
     process: Process,
+    flags: Vec<String>,
     tcp: SocketAddr,
     http: SocketAddr,
 }
@@ -20,10 +21,28 @@ impl Lookupd {
     /// With default options, on ports the system chooses.
     #[track_caller]
     pub fn start() -> Self {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let process = launch(any, any);
+        Self::with(&[])
+    }
+
+    /// With these flags too.
+    #[track_caller]
+    pub fn with(flags: &[&str]) -> Self {
+        Self::at([127, 0, 0, 1], flags)
+    }
+
+    /// On this address of the loopback.
+    #[track_caller]
+    pub fn at(ip: [u8; 4], flags: &[&str]) -> Self {
+        let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let any = SocketAddr::from((ip, 0));
+        let process = launch(any, any, &flags);
         let (tcp, http) = (process.address("TCP"), process.address("HTTP"));
-        Self { process, tcp, http }
+        Self { process, flags, tcp, http }
+    }
+
+    /// The child process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
     }
 
     /// Where brokers register.
@@ -40,7 +59,7 @@ impl Lookupd {
     #[track_caller]
     pub fn kill_and_restart(&mut self) {
         self.process.kill();
-        self.process = launch(self.tcp, self.http);
+        self.process = launch(self.tcp, self.http, &self.flags);
         assert_eq!(self.process.address("TCP"), self.tcp);
         assert_eq!(self.process.address("HTTP"), self.http);
     }
@@ -82,11 +101,12 @@ impl Lookupd {
     }
 }
 
-fn launch(tcp: SocketAddr, http: SocketAddr) -> Process {
-    let args = [
+fn launch(tcp: SocketAddr, http: SocketAddr, flags: &[String]) -> Process {
+    let mut args = vec![
         format!("--tcp-address={tcp}"),
         format!("--http-address={http}"),
-        "--broadcast-address=127.0.0.1".to_owned(),
+        format!("--broadcast-address={}", tcp.ip()),
     ];
+    args.extend_from_slice(flags);
     Process::start(&binaries::nsqlookupd(), &args)
 }

@@ -38,7 +38,11 @@ mod http_api;
 #[cfg(test)]
 mod lookup;
 #[cfg(test)]
+mod lookup_peers;
+#[cfg(test)]
 mod stats;
+#[cfg(test)]
+mod third_parties;
 
 #[cfg(test)]
 mod creation;
