@@ -157,7 +157,7 @@ fn lookupds_that_are_taken_away_are_left_at_once_and_those_that_are_new_joined()
     let (one, two) = (first.tcp().to_string(), second.tcp().to_string());
     for (addresses, at_first, at_second) in [
         (vec![one.clone()], true, false),
-        (vec![one.clone(), two.clone()], true, true),
+        (vec![one, two.clone()], true, true),
         (vec![two], false, true),
         (vec![], false, false),
     ] {
