@@ -80,13 +80,6 @@ impl Lookups {
         self.wanted.borrow().clone()
     }
 
-    /// Where they are, and whether each has our registrations.
-    pub(crate) fn peers(&self) -> Vec<(String, bool)> {
-        let connected = self.lock().clone();
-        let is_up = |address: &String| connected.iter().any(|peer| peer.address == *address);
-        self.addresses().into_iter().map(|address| (address.clone(), is_up(&address))).collect()
-    }
-
     /// Be registered with these from now on, and with no others.
     pub(crate) fn follow(&self, addresses: Vec<String>) {
         self.wanted.send_replace(addresses);
