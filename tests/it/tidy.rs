@@ -23,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cli", &["broker", "lookupd", "operator", "daemon"]),
     ("tools", &["protocol", "daemon"]),
     ("tests", &["protocol", "queue", "storage", "daemon", "broker", "lookupd", "operator", "cli"]),
+    ("fuzz", &["protocol", "daemon", "tests"]),
     ("xtask", &[]),
     ("chaos", &["protocol", "storage", "crashfs"]),
     ("crashfs", &[]),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 
 use crate::step::{self, is_ci};
-use crate::{cache, chaos, crds, setup};
+use crate::{cache, chaos, crds, fuzz, setup};
 
 /// All steps, stopping at the first that fails.
 pub(crate) fn run() -> Result<()> {
@@ -26,6 +26,7 @@ pub(crate) fn run() -> Result<()> {
     step::timed("planted bugs", "cargo xtask chaos seeded-bugs", || {
         chaos::find_planted(&surroundings.binaries, &environment)
     })?;
+    fuzz::all(&environment)?;
     let (nsqd, nsqlookupd) = (surroundings.binary("nsqd"), surroundings.binary("nsqlookupd"));
     let nsq_bench = surroundings.binary("nsq_bench");
     let binaries = [("NSQD", &*nsqd), ("NSQLOOKUPD", &nsqlookupd), ("NSQ_BENCH", &nsq_bench)];

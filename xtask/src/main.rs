@@ -5,6 +5,7 @@ mod cache;
 mod chaos;
 mod ci;
 mod crds;
+mod fuzz;
 mod setup;
 mod step;
 
@@ -16,6 +17,7 @@ usage: cargo xtask TASK
   ci             everything CI runs: fmt, clippy, docs, generated files, all tests
   setup          prepare what the client tests need (Go and Python clients), in a cache outside the checkout
   chaos FAULT    strike a real nsqd under load again and again, and check all that happened (chaos --help)
+  fuzz TARGET    mutate input for a target, or `all`: --seconds 30 --seed 1, or --replay FILE
   crds           rewrite manifests/crds from the operator's types
   crds --check   fail if manifests/crds is not what the operator's types give
 ";
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         ["chaos", rest @ ..] => return chaos::run(rest),
         ["ci"] => ci::run(),
         ["setup"] => setup::run(),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["crds"] => crds::write(),
         ["crds", "--check"] => crds::check(None),
         _ => {

@@ -60,7 +60,8 @@ impl Decoder {
             let rest = input.get(used..).unwrap_or_default();
             let target = out.get_mut(start..).unwrap_or_default();
             let status = self.0.decompress(rest, target, FlushDecompress::Sync);
-            used += usize::try_from(self.0.total_in() - before_in).unwrap_or(usize::MAX);
+            let taken = usize::try_from(self.0.total_in() - before_in).unwrap_or(usize::MAX);
+            used += taken;
             let made = usize::try_from(self.0.total_out() - before_out).unwrap_or(room);
             out.truncate(start + made);
             match status {
@@ -69,9 +70,10 @@ impl Decoder {
                 Ok(Status::StreamEnd) => return Err(CompressError::Ended),
                 Err(_) => return Err(CompressError::Deflate),
             }
-            let is_full = made == room;
-            if !is_full || out.len() == end {
-                return Ok(Decoded { used, has_more: is_full });
+            // Room that is left over does not mean that nothing is left inside: a call also ends where its window
+            // of 32 KiB does, when there is no input any more.
+            if out.len() == end || (made == 0 && taken == 0) {
+                return Ok(Decoded { used, has_more: out.len() == end });
             }
         }
     }
