@@ -11,7 +11,7 @@ use std::fmt;
 #[derive(Debug)]
 pub enum Encoder {
     /// Snappy in frames.
-    Snappy(snappy::Encoder),
+    Snappy(Box<snappy::Encoder>),
     /// Raw deflate.
     Deflate(deflate::Encoder),
 }
@@ -37,7 +37,7 @@ pub struct Decoded {
 impl Encoder {
     /// Snappy.
     pub fn snappy() -> Self {
-        Self::Snappy(snappy::Encoder::default())
+        Self::Snappy(Box::default())
     }
 
     /// Deflate at a level from 1, the quickest, to 9, the smallest.
