@@ -86,6 +86,36 @@ const OTHERS: &[Case<'_>] = &[
     ("POST", "/ping", "", 405, r#"{"message":"METHOD_NOT_ALLOWED"}"#),
     ("GET", "/pub?topic=t", "", 405, r#"{"message":"METHOD_NOT_ALLOWED"}"#),
     ("DELETE", "/topic/create?topic=t", "", 405, r#"{"message":"METHOD_NOT_ALLOWED"}"#),
+    ("HEAD", "/ping", "", 405, ""),
+    ("OPTIONS", "/pub", "", 200, ""),
+    ("GET", "/ping/", "", 301, ""),
+    ("GET", "/PING", "", 301, ""),
+    ("POST", "/pub/?topic=t", "x", 307, ""),
+    ("GET", "/stats?topic=%zz", "", 400, r#"{"message":"INVALID_REQUEST"}"#),
+];
+
+const DEBUG: &[Case<'_>] = &[
+    ("GET", "/debug/pprof", "", 301, ""),
+    ("GET", "/debug/pprof/symbol", "", 200, "num_symbols: 0\n"),
+    ("POST", "/debug/pprof/symbol", "0x1", 200, "num_symbols: 0\n"),
+    (
+        "GET",
+        "/debug/pprof/profile",
+        "",
+        501,
+        "this daemon has no profiler of its own: run `perf record -g -p PID` where it runs\n",
+    ),
+    // nsqd: 500 INTERNAL_ERROR, though it is done.
+    ("PUT", "/debug/setblockrate?rate=1", "", 200, ""),
+    ("POST", "/debug/freememory", "", 200, ""),
+    (
+        "PUT",
+        "/debug/setblockrate?rate=x",
+        "",
+        400,
+        "invalid block rate : strconv.Atoi: parsing \"x\": invalid syntax",
+    ),
+    ("GET", "/debug/freememory", "", 405, r#"{"message":"METHOD_NOT_ALLOWED"}"#),
 ];
 
 const CONFIG: &[Case<'_>] = &[
@@ -117,6 +147,23 @@ fn channel_routes_answer_as_documented() {
 #[test]
 fn other_routes_answer_as_documented() {
     check(OTHERS);
+}
+
+#[test]
+fn debug_routes_answer_as_documented() {
+    check(DEBUG);
+    let nsqd = Nsqd::start();
+    for (path, wanted) in [
+        ("/debug/pprof/", "cmdline"),
+        ("/debug/pprof/cmdline", "\0--tcp-address="),
+        ("/debug/pprof/heap", "resident_bytes "),
+        ("/debug/pprof/goroutine", "shard-0"),
+        ("/debug/pprof/threadcreate", "threads "),
+        ("/debug/pprof/block", "not measured"),
+    ] {
+        let text = nsqd.get(path).ok().text();
+        assert!(text.contains(wanted), "{path}: {text}");
+    }
 }
 
 #[test]

@@ -40,7 +40,11 @@ mod lookup;
 #[cfg(test)]
 mod lookup_peers;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod stats;
+#[cfg(test)]
+mod statsd;
 #[cfg(test)]
 mod third_parties;
 
