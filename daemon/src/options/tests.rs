@@ -1,6 +1,12 @@
 //! The option table as people and scripts use it: Go's flag forms, help, errors.
 
+use std::time::Duration;
+
 use super::*;
+use crate::version;
+
+mod elsewhere;
+mod file;
 
 const TABLE: &[Opt] = &[
     Opt::new("tcp-address", Kind::Text, "0.0.0.0:4150", "Where", "Network"),
@@ -10,6 +16,33 @@ const TABLE: &[Opt] = &[
     Opt::new("deflate", Kind::Bool, "true", "Offer it", "Network"),
     Opt::new("verbose", Kind::Bool, "false", "No effect", "Logging"),
 ];
+
+#[test]
+fn a_choice_takes_its_words_in_any_case_and_go_spellings_of_true_and_false() {
+    const CHOICES: &[Opt] = &[
+        Opt::new("tls-required", Kind::Choice(&["true", "false", "tcp-https"]), "false", "h", "g"),
+        Opt::new("tls-min-version", Kind::Choice(&["tls1.2", "tls1.3"]), "tls1.2", "h", "g"),
+    ];
+    let check = |args: &[&str], name: &str, expected: &str| match parse("nsqd", "", CHOICES, args) {
+        Ok(Parsed::Run(values)) => assert_eq!(values.text(name), expected, "{args:?}"),
+        other => panic!("{args:?}: {other:?}"),
+    };
+    check(&["-tls-required"], "tls-required", "true");
+    check(&["-tls-required", "-tls-min-version", "TLS1.3"], "tls-required", "true");
+    check(&["-tls-required", "-tls-min-version", "TLS1.3"], "tls-min-version", "tls1.3");
+    check(&["-tls-required=1"], "tls-required", "true");
+    check(&["-tls-required=F"], "tls-required", "false");
+    check(&["-tls-required=TCP-HTTPS"], "tls-required", "tcp-https");
+    check(&["-tls-min-version="], "tls-min-version", "tls1.2");
+    let error = parse("nsqd", "", CHOICES, ["-tls-required=maybe", "-tls-min-version=ssl3.0"]).unwrap_err();
+    assert_eq!(
+        error.problems(),
+        [
+            "--tls-required: \"maybe\" is unknown; choose true, false or tcp-https",
+            "--tls-min-version: \"ssl3.0\" is unknown; choose tls1.2 or tls1.3"
+        ]
+    );
+}
 
 fn values(args: &[&str]) -> Values {
     match parse("nsqd", "The daemon.", TABLE, args) {
@@ -83,6 +116,16 @@ fn durations_need_a_unit() {
     assert_eq!(values(&["-msg-timeout=1h0m0s"]).duration("msg-timeout"), Duration::from_secs(3600));
     assert_eq!(values(&["-msg-timeout", "250ms"]).duration("msg-timeout"), Duration::from_millis(250));
     assert!(refusal(&["-msg-timeout=60"]).contains("--msg-timeout: \"60\" lacks a unit"));
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once() {
+    let error = parse("nsqd", "", TABLE, ["--nothing", "x", "-deflate=no", "stray", "-mem-queue-size"]);
+    let text = error.map(|_| ()).unwrap_err().to_string();
+    for part in ["unknown flag --nothing", "--deflate: \"no\"", "\"stray\" is not a flag", "needs a value"] {
+        assert!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+    assert!(!text.contains("\"x\""), "the value of an unknown flag is no mistake of its own: {text}");
 }
 
 #[test]

@@ -1,0 +1,225 @@
+//! Every option's value with where it came from, and the check that finds all that is wrong with them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::read::{Value, read};
+use super::{CHECK, Kind, Opt};
+
+/// Every option's value, given or default. A name or kind that is not in the table gives that type's zero
+/// value and is remembered for `unknown_names`, so that a misspelt name fails a test and never a running
+/// daemon.
+#[derive(Debug, Clone)]
+pub struct Values {
+    settings: Arc<BTreeMap<&'static str, Setting>>,
+    remarks: Arc<[String]>,
+    unknown: Arc<Mutex<BTreeSet<String>>>,
+}
+
+/// An option as it was set.
+#[derive(Debug, Clone)]
+pub(super) struct Setting {
+    pub(super) row: Opt,
+    pub(super) value: Value,
+    pub(super) origin: Origin,
+}
+
+/// Where a value stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Origin {
+    Default,
+    /// `nsqd.toml:12`.
+    File(String),
+    /// The variable's name.
+    Environment(String),
+    Flag,
+}
+
+impl Values {
+    pub(super) fn new(settings: BTreeMap<&'static str, Setting>, remarks: Vec<String>) -> Self {
+        Self { settings: Arc::new(settings), remarks: remarks.into(), unknown: Arc::default() }
+    }
+
+    /// Of a `Text` or `Choice` option.
+    pub fn text(&self, name: &str) -> &str {
+        match self.value(name) {
+            Some(Value::Text(text)) => text,
+            _ => self.miss(name, ""),
+        }
+    }
+
+    /// Of an `Int` option.
+    pub fn int(&self, name: &str) -> i64 {
+        match self.value(name) {
+            Some(Value::Int(number)) => *number,
+            _ => self.miss(name, 0),
+        }
+    }
+
+    /// Of a `Duration` option.
+    pub fn duration(&self, name: &str) -> Duration {
+        match self.value(name) {
+            Some(Value::Duration(duration)) => *duration,
+            _ => self.miss(name, Duration::ZERO),
+        }
+    }
+
+    /// Of a `Bool` option.
+    pub fn is_on(&self, name: &str) -> bool {
+        match self.value(name) {
+            Some(Value::Bool(on)) => *on,
+            _ => self.miss(name, false),
+        }
+    }
+
+    /// Of a `List` option.
+    pub fn list(&self, name: &str) -> &[String] {
+        match self.value(name) {
+            Some(Value::List(items)) => items,
+            _ => self.miss(name, &[]),
+        }
+    }
+
+    /// Whether it was given, even with its default as the value.
+    pub fn is_set(&self, name: &str) -> bool {
+        match self.settings.get(name) {
+            Some(setting) => setting.origin != Origin::Default,
+            None => self.miss(name, false),
+        }
+    }
+
+    /// What should be logged about the options: keys and variables that nobody knows.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
+    }
+
+    /// Whether nothing is to be started: `--check-config`.
+    pub fn is_check(&self) -> bool {
+        matches!(self.value(CHECK), Some(Value::Bool(true)))
+    }
+
+    /// The option with this key as `/config` shows it. nsqd: texts as they are, everything else as JSON; durations in
+    /// nanoseconds. Passwords within URLs are left out.
+    pub fn shown(&self, key: &str) -> Option<String> {
+        let setting = self.settings.values().find(|setting| setting.row.key() == key)?;
+        Some(match &setting.value {
+            Value::Text(text) => without_password(text),
+            Value::Int(number) => number.to_string(),
+            Value::Bool(on) => on.to_string(),
+            Value::Duration(duration) => duration.as_nanos().to_string(),
+            Value::List(items) => {
+                let items: Vec<String> = items.iter().map(|item| without_password(item)).collect();
+                serde_json::to_string(&items).unwrap_or_default()
+            }
+        })
+    }
+
+    /// The flags of options whose values are not those of `other`.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let differs = |(name, setting): (&&'static str, &Setting)| {
+            let same = other.settings.get(name).is_some_and(|other| other.value == setting.value);
+            (!same).then_some(*name)
+        };
+        self.settings.iter().filter_map(differs).collect()
+    }
+
+    /// Names asked for that the table does not have, or has with another kind. A daemon's test asserts it is
+    /// empty.
+    pub fn unknown_names(&self) -> Vec<String> {
+        self.unknown.lock().map(|names| names.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    fn value(&self, name: &str) -> Option<&Value> {
+        self.settings.get(name).map(|setting| &setting.value)
+    }
+
+    fn miss<T>(&self, name: &str, zero: T) -> T {
+        if let Ok(mut names) = self.unknown.lock() {
+            names.insert(name.to_owned());
+        }
+        zero
+    }
+
+    /// The same with one option as if it had not been given; nothing if it was not.
+    fn without(&self, name: &str) -> Option<Self> {
+        let mut settings = (*self.settings).clone();
+        let setting = settings.get_mut(name).filter(|setting| setting.origin != Origin::Default)?;
+        setting.origin = Origin::Default;
+        setting.value = read(&setting.row, setting.row.default).ok()?;
+        Some(Self { settings: Arc::new(settings), ..self.clone() })
+    }
+
+    /// ` (nsqd.toml:12)` if the option was not set on the command line, where everybody sees it.
+    fn place_of(&self, name: &str) -> String {
+        match self.settings.get(name).map(|setting| &setting.origin) {
+            Some(Origin::File(place)) => format!(" ({place})"),
+            Some(Origin::Environment(variable)) => format!(" ({variable})"),
+            _ => String::new(),
+        }
+    }
+}
+
+/// Checks `values`.
+///
+/// # Errors
+/// Everything that is wrong with them and not only the first: an option that is refused is taken back to its default,
+/// and the rest is looked at again. `check` begins its error with the flag it is about; another beginning ends this.
+pub fn all_problems<T>(
+    values: &Values,
+    check: impl Fn(&Values) -> Result<T, String>,
+) -> Result<T, Vec<String>> {
+    let mut problems = Vec::new();
+    let mut tried = values.clone();
+    loop {
+        let problem = match check(&tried) {
+            Ok(checked) if problems.is_empty() => return Ok(checked),
+            Ok(_) => return Err(problems),
+            Err(problem) => problem,
+        };
+        let flag = flag_of(&problem).to_owned();
+        problems.push(problem + &values.place_of(&flag));
+        match tried.without(&flag) {
+            Some(next) => tried = next,
+            None => return Err(problems),
+        }
+    }
+}
+
+/// `max-msg-size` of `--max-msg-size=0 is too small`.
+fn flag_of(problem: &str) -> &str {
+    let name = problem.strip_prefix("--").unwrap_or_default();
+    name.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().unwrap_or_default()
+}
+
+/// `http://user:***@host` for `http://user:secret@host`.
+fn without_password(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    match authority.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host))) {
+        Some((user, host)) => format!("{scheme}://{user}:***@{host}{path}"),
+        None => text.to_owned(),
+    }
+}
+
+/// The value that a row has when nobody sets it.
+pub(super) fn default_of(row: &Opt) -> Result<Setting, String> {
+    let value = read(row, row.default).map_err(|why| format!("--{}: {why}", row.name))?;
+    Ok(Setting { row: *row, value, origin: Origin::Default })
+}
+
+impl Setting {
+    /// A list takes what its own source says several times; anything else takes what was said last.
+    pub(super) fn take(&mut self, value: Value, origin: Origin) {
+        match (&mut self.value, value) {
+            (Value::List(items), Value::List(more))
+                if self.row.kind == Kind::List && self.origin == origin =>
+            {
+                items.extend(more);
+            }
+            (old, value) => *old = value,
+        }
+        self.origin = origin;
+    }
+}
