@@ -220,12 +220,7 @@ fn or_default(text: &str, default: &str) -> String {
 }
 
 fn number<T: TryFrom<i64>>(values: &Values, name: &str, min: i64, max: i64) -> Result<T, String> {
-    let value = values.int(name);
-    let checked = (min..=max).contains(&value).then(|| T::try_from(value).ok()).flatten();
-    checked.ok_or_else(|| match max {
-        i64::MAX => format!("--{name}={value} is too small: at least {min}"),
-        _ => format!("--{name}={value} is out of range: {min} to {max}"),
-    })
+    values.number(name, min, max)
 }
 
 fn at_least_ms(values: &Values, name: &str) -> Result<Duration, String> {

@@ -2,6 +2,7 @@
 //! shutdown, signals. Nothing here knows a topic or a channel; what a flag means or a route answers lives in the
 //! daemon that owns it.
 
+pub mod address;
 pub mod duration;
 pub mod host;
 pub mod http;
@@ -13,6 +14,7 @@ pub mod reload;
 pub mod shutdown;
 pub mod signals;
 pub mod size;
+pub mod start;
 pub mod telemetry;
 pub mod tls;
 pub mod token;

@@ -20,11 +20,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daemon::listen::{self, ListenError};
-use daemon::options::{Parsed, Values};
+use daemon::options::{Program, Sources, Values};
 use daemon::reload::Reload;
 use daemon::shutdown::Shutdown;
 use daemon::token::SharedToken;
-use daemon::{host, signals, telemetry, version};
+use daemon::{host, signals, start, telemetry, version};
 use protocol::lookup::LookupdInfo;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
@@ -119,18 +119,22 @@ pub async fn serve(options: Options, shutdown: Shutdown) -> Result<Running, Serv
 
 /// The whole program: flags, logs, signals, exit code. `args` starts with the program's own name.
 pub fn main_with_args(args: Vec<String>) -> ExitCode {
-    match daemon::options::parse(BINARY, ABOUT, options::TABLE, args.into_iter().skip(1)) {
-        Ok(Parsed::Run(values)) => run(&values).err().map_or(ExitCode::SUCCESS, |why| stopped(&why)),
-        Ok(Parsed::Exit { code, text }) => daemon::options::print(code, &text),
-        Err(error) => {
-            let _ = telemetry::init(LOG_PREFIX, "info");
-            stopped(&error.to_string())
+    let sources = Sources::of_process(&PROGRAM, args.into_iter().skip(1));
+    let (values, options) = match start::start(&sources, Options::from_values, options::problems_around) {
+        Ok(started) => started,
+        Err(code) => return code,
+    };
+    match run(sources, values, options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            telemetry::fatal(&why);
+            ExitCode::FAILURE
         }
     }
 }
 
-const ABOUT: &str = "Tells consumers which brokers have a topic.";
-const LOG_PREFIX: &str = "[nsqlookupd] ";
+const PROGRAM: Program =
+    Program { binary: BINARY, about: "Tells consumers which brokers have a topic.", table: options::TABLE };
 
 /// Without a pause a process out of file descriptors would spin on accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -138,24 +142,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often the token's file is looked at: Kubernetes swaps the files of a changed secret.
 const TOKEN_EVERY: Duration = Duration::from_secs(30);
 
-fn stopped(why: &str) -> ExitCode {
-    telemetry::fatal(why);
-    ExitCode::FAILURE
-}
-
-fn run(values: &Values) -> Result<(), String> {
-    let level = telemetry::init(values.text("log-prefix"), values.text("log-level"));
-    level.map_err(|error| {
-        let _ = telemetry::init(LOG_PREFIX, "info");
-        format!("--log-level: {error}")
-    })?;
+fn run(sources: Sources, values: Values, options: Options) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
     runtime.block_on(async {
         let (shutdown, reload) = (Shutdown::new(), Reload::new());
         signals::listen(&shutdown, &reload).map_err(|error| format!("cannot listen to signals: {error}"))?;
         tracing::info!("{}", version::version_line(BINARY));
-        let running = serve(Options::from_values(values), shutdown.clone()).await;
+        tokio::spawn(start::follow(sources, values, reload.clone()));
+        let running = serve(options, shutdown.clone()).await;
         let ended = running.map_err(|error| error.to_string())?.done.await;
         ended.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         shutdown.failure().map_or(Ok(()), Err)

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use daemon::address::problem_of_listener;
 use daemon::host::hostname;
 use daemon::options::Values;
+use daemon::token::SharedToken;
 
 mod table;
 
@@ -41,26 +43,30 @@ pub struct Options {
 }
 
 impl Options {
-    /// From the command line. An empty broadcast address means the host's name.
-    pub fn from_values(values: &Values) -> Self {
+    /// An empty broadcast address means the host's name.
+    ///
+    /// # Errors
+    /// The first value that cannot be used, with the flag's name and what is allowed.
+    pub fn from_values(values: &Values) -> Result<Self, String> {
         let broadcast_address = match values.text("broadcast-address") {
             "" => hostname(),
             given => given.to_owned(),
         };
-        Self {
+        let count = |name| values.number(name, 0, i64::MAX);
+        Ok(Self {
             tcp_address: values.text(TCP_ADDRESS).to_owned(),
             http_address: values.text(HTTP_ADDRESS).to_owned(),
             broadcast_address,
             inactive_producer_timeout: values.duration("inactive-producer-timeout"),
             tombstone_lifetime: values.duration("tombstone-lifetime"),
-            max_connections: count(values, "max-connections"),
-            max_connections_per_ip: count(values, "max-connections-per-ip"),
-            max_registrations: count(values, "max-registrations"),
-            max_registrations_per_connection: count(values, "max-registrations-per-connection"),
+            max_connections: count("max-connections")?,
+            max_connections_per_ip: count("max-connections-per-ip")?,
+            max_registrations: count("max-registrations")?,
+            max_registrations_per_connection: count("max-registrations-per-connection")?,
             admin_token_file: values.text("admin-token-file").to_owned(),
             http_auth: values.text("http-auth").to_owned(),
             debug_routes: values.text("debug-routes").to_owned(),
-        }
+        })
     }
 }
 
@@ -83,9 +89,18 @@ impl Default for Options {
     }
 }
 
-/// A negative count is as good as none.
-fn count(values: &Values, name: &str) -> usize {
-    usize::try_from(values.int(name)).unwrap_or(0)
+/// What is wrong around these options, for `--check-config`.
+pub(crate) fn problems_around(options: &Options) -> Vec<String> {
+    let listener = |flag, text| problem_of_listener(text).map(|why| format!("--{flag}: {why}"));
+    let token = SharedToken::read(&options.admin_token_file).err();
+    [
+        listener(TCP_ADDRESS, &options.tcp_address),
+        listener(HTTP_ADDRESS, &options.http_address),
+        token.map(|why| format!("--admin-token-file: {why}")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 #[cfg(test)]
@@ -109,15 +124,25 @@ mod tests {
     #[test]
     fn no_flags_mean_the_defaults() {
         let values = values(&[]);
-        assert_eq!(Options::from_values(&values), Options::default());
+        assert_eq!(Options::from_values(&values), Ok(Options::default()));
         assert_eq!(values.unknown_names(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_or_found_by_a_check() {
+        let error = Options::from_values(&values(&["--max-connections=-1"])).unwrap_err();
+        assert_eq!(error, "--max-connections=-1 is too small: at least 0");
+        let args = ["--tcp-address=4160", "--http-address=[::1:4161", "--admin-token-file=/nowhere/token"];
+        let problems = problems_around(&Options::from_values(&values(&args)).unwrap());
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert_eq!(problems_around(&Options::default()), Vec::<String>::new());
     }
 
     #[test]
     fn flags_reach_the_options() {
         let args =
             ["-tcp-address=:1", "-http-address", ":2", "--broadcast-address=x", "-tombstone-lifetime=1s"];
-        let options = Options::from_values(&values(&args));
+        let options = Options::from_values(&values(&args)).unwrap();
         let expected = Options {
             tcp_address: ":1".to_owned(),
             http_address: ":2".to_owned(),

@@ -69,7 +69,7 @@ pub(super) fn read_text<'t>(table: &'t [Opt], path: &str, text: &str) -> File<'t
 
 // nsqd: ignores a key that it does not know, silently, so that the option it was meant for keeps its default.
 fn unknown(table: &[Opt], name: &str, value: &DeValue<'_>) -> String {
-    if let Some(opt) = table.iter().find(|opt| opt.name == name || opt.key() == name) {
+    if let Some(opt) = table.iter().find(|opt| opt.name == name.replace('_', "-")) {
         if !opt.is_for_files() {
             return format!("{name} is not a key of a file: give --{} or its variable", opt.name);
         }

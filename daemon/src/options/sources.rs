@@ -36,6 +36,11 @@ impl Sources {
         Self { program: *program, args: args.into_iter().map(Into::into).collect(), environment }
     }
 
+    /// The program's name.
+    pub fn binary(&self) -> &'static str {
+        self.program.binary
+    }
+
     /// Reads all of them, the file as it is now.
     ///
     /// # Errors
@@ -80,7 +85,7 @@ pub(super) fn read(given: &Given<'_>) -> Result<Parsed, UsageError> {
         let variables = environment.given.iter().map(|(opt, _, text)| (opt.name, text.as_str()));
         variables.chain(flags.given.iter().map(|(opt, text)| (opt.name, text.as_str())))
     };
-    let last = |name: &str| texts().filter(|(found, _)| *found == name).next_back().map(|(_, text)| text);
+    let last = |name: &str| texts().rfind(|(found, _)| *found == name).map(|(_, text)| text);
     let is_on = |name: &str| last(name).is_some_and(|text| super::read::boolean(text) == Some(true));
     if let Some(path) = last(CONFIG).filter(|path| !path.is_empty()) {
         draft.take_file(table, path, is_on(STRICT));

@@ -57,6 +57,19 @@ impl Values {
         }
     }
 
+    /// Of an `Int` option, if it is from `min` to `max`; `i64::MAX` means that there is no upper limit to speak of.
+    ///
+    /// # Errors
+    /// A sentence that begins with the flag.
+    pub fn number<T: TryFrom<i64>>(&self, name: &str, min: i64, max: i64) -> Result<T, String> {
+        let value = self.int(name);
+        let checked = (min..=max).contains(&value).then(|| T::try_from(value).ok()).flatten();
+        checked.ok_or_else(|| match max {
+            i64::MAX => format!("--{name}={value} is too small: at least {min}"),
+            _ => format!("--{name}={value} is out of range: {min} to {max}"),
+        })
+    }
+
     /// Of a `Duration` option.
     pub fn duration(&self, name: &str) -> Duration {
         match self.value(name) {

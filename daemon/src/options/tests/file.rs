@@ -61,7 +61,7 @@ fn an_unknown_key_is_shown_with_its_line_a_caret_and_the_nearest_name() {
 fn what_is_known_under_another_name_is_named() {
     for (text, part) in [
         ("node-id = 1", "did you mean id?"),
-        ("node_id = 1", "unknown key node_id"),
+        ("node_id = 1", "unknown key node_id; did you mean id?"),
         ("lookupd-tcp-address = []", "did you mean nsqlookupd_tcp_addresses?"),
         ("config = \"x\"", "config is not a key of a file: give --config or its variable"),
         ("[nsqd]\nid = 1", "options stand outside of any [section]"),
