@@ -40,7 +40,6 @@ pub(crate) struct Broker {
     pub admission: Arc<Admission>,
     /// What was asked over HTTP.
     pub requests: Requests,
-    log_level: Mutex<String>,
     /// Where slow work is done: files, other daemons, HTTP.
     pub control: Handle,
     /// The nsqlookupds it is registered with.
@@ -101,7 +100,6 @@ impl Broker {
     ) -> Result<Arc<Self>, StorageError> {
         let broker = Self {
             lookups: Lookups::new(&options.lookupd_tcp_addresses),
-            log_level: Mutex::new(options.log_level.clone()),
             creation: Creation::new(options.max_topics, options.max_creation_rate),
             admission: Admission::new(
                 options.max_connections,
@@ -249,16 +247,6 @@ impl Broker {
                 channel.expire();
             }
         }
-    }
-
-    /// The level logged at now.
-    pub(crate) fn log_level(&self) -> String {
-        self.log_level.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Remember a new level.
-    pub(crate) fn set_log_level(&self, level: &str) {
-        level.clone_into(&mut self.log_level.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Has the end begun?

@@ -10,8 +10,10 @@ use protocol::Limits;
 use crate::durability::Durability;
 use crate::latency::Quantiles;
 
+mod around;
 mod table;
 
+pub(crate) use around::problems_around;
 pub(crate) use table::TABLE;
 
 /// What nsqd was started with, checked.
@@ -36,8 +38,6 @@ pub(crate) struct Options {
     pub topology_zone: String,
     pub http_client_request_timeout: Duration,
     pub node_id: u64,
-    pub log_level: String,
-    pub log_prefix: String,
     pub msg_timeout: Duration,
     pub max_msg_timeout: Duration,
     pub max_msg_size: usize,
@@ -147,8 +147,6 @@ impl Options {
             topology_zone: values.text("topology-zone").to_owned(),
             http_client_request_timeout: values.duration("http-client-request-timeout"),
             node_id: node_id(values, &hostname)?,
-            log_level: values.text("log-level").to_owned(),
-            log_prefix: values.text("log-prefix").to_owned(),
             msg_timeout: at_least_ms(values, "msg-timeout")?,
             max_msg_timeout: at_least_ms(values, "max-msg-timeout")?,
             max_msg_size: number(values, "max-msg-size", 1, i64::from(i32::MAX))?,

@@ -9,10 +9,10 @@ use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 
 use daemon::listen::ListenError;
-use daemon::options::{Parsed, parse, print};
+use daemon::options::{Program, Sources, Values};
 use daemon::reload::Reload;
 use daemon::shutdown::Shutdown;
-use daemon::signals;
+use daemon::{signals, start};
 use protocol::lookup::{PeerInfo, Secret};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use storage::DataDir;
@@ -40,15 +40,14 @@ use crate::stock::StockError;
 use crate::timers::Timers;
 use crate::topic::Topic;
 use crate::web::Web;
-use crate::{backlog, journals, listener, lookup, memory, reclaim, space, statsd, stock, sync};
+use crate::{backlog, journals, listener, lookup, memory, options, reclaim, space, statsd, stock, sync};
 
 /// What `--help` begins with.
 const ABOUT: &str = "nsqd receives, queues and delivers messages: NSQ's daemon, with every message on disk before it is acknowledged.\n\n\
     `nsqd import` takes over the folder of a stock nsqd without serving (--dry-run: only tells), `nsqd export` writes one \
     for the way back; both explain themselves with --help";
 
-/// The default of `--log-prefix`.
-const LOG_PREFIX: &str = "[nsqd] ";
+const PROGRAM: Program = Program { binary: "nsqd", about: ABOUT, table: TABLE };
 
 /// Threads for HTTP, other daemons and files; clients are served by the shards.
 const CONTROL_THREADS: usize = 2;
@@ -105,25 +104,18 @@ pub fn main_with_args(args: Vec<String>) -> ExitCode {
     if let Some(code) = stock::run(args.get(1..).unwrap_or_default()) {
         return code;
     }
-    let values = match parse("nsqd", ABOUT, TABLE, args.into_iter().skip(1)) {
-        Ok(Parsed::Run(values)) => values,
-        Ok(Parsed::Exit { code, text }) => return print(code, &text),
-        Err(error) => return refuse(&error.to_string()),
+    let sources = Sources::of_process(&PROGRAM, args.into_iter().skip(1));
+    let (values, options) = match start::start(&sources, Options::from_values, options::problems_around) {
+        Ok(started) => started,
+        Err(code) => return code,
     };
-    let options = match Options::from_values(&values) {
-        Ok(options) => options,
-        Err(error) => return refuse(&error),
-    };
-    if let Err(error) = daemon::telemetry::init(&options.log_prefix, &options.log_level) {
-        return refuse(&error.to_string());
-    }
     let outcome = Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()
         .map_err(ServeError::Start)
-        .and_then(|runtime| runtime.block_on(run(options)));
+        .and_then(|runtime| runtime.block_on(run(sources, values, options)));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -133,9 +125,10 @@ pub fn main_with_args(args: Vec<String>) -> ExitCode {
     }
 }
 
-async fn run(options: Options) -> Result<(), ServeError> {
+async fn run(sources: Sources, values: Values, options: Options) -> Result<(), ServeError> {
     let (shutdown, reload) = (Shutdown::new(), Reload::new());
     signals::listen(&shutdown, &reload).map_err(ServeError::Start)?;
+    tokio::spawn(start::follow(sources, values, reload.clone()));
     serve(options, shutdown, &reload).await
 }
 
@@ -308,11 +301,4 @@ async fn stop(broker: &Arc<Broker>, threads: Vec<JoinHandle<()>>) {
         tracing::error!("the broker could not be closed cleanly; its next start recovers it");
     }
     tracing::info!("stopped");
-}
-
-/// The command line cannot be used, and with it the log settings: say why in the log's default form.
-fn refuse(why: &str) -> ExitCode {
-    let _default_settings = daemon::telemetry::init(LOG_PREFIX, "info");
-    daemon::telemetry::fatal(why);
-    ExitCode::FAILURE
 }

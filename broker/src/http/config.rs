@@ -5,12 +5,13 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use daemon::http::{error, text};
-use daemon::options::{Kind, Opt, Values};
+use daemon::http::{error, json, text};
+use daemon::options::Shown;
+use serde_json::Value;
 
 use super::publish::read_body;
 use super::{Api, bad_request};
-use crate::options::TABLE;
+use crate::options::Options;
 
 /// The options that can be changed.
 const LOG_LEVEL: &str = "log_level";
@@ -18,7 +19,8 @@ const LOOKUPDS: &str = "nsqlookupd_tcp_addresses";
 
 pub(super) async fn read(State(api): State<Api>, Path(key): Path<String>) -> Response {
     match value(&api, &key) {
-        Some(value) => text(value),
+        Some(Shown::Text(value)) => text(value),
+        Some(Shown::Json(value)) => json(&value),
         None => bad_request("INVALID_OPTION"),
     }
 }
@@ -39,7 +41,6 @@ pub(super) async fn change(
         LOG_LEVEL => {
             let level = std::str::from_utf8(&body).map_err(|_| wrong())?;
             daemon::telemetry::set_level(level).map_err(|_| wrong())?;
-            api.broker.set_log_level(level);
         }
         LOOKUPDS => {
             api.broker.lookups.follow(serde_json::from_slice(&body).map_err(|_| wrong())?);
@@ -49,47 +50,45 @@ pub(super) async fn change(
     Ok(read(State(api), Path(key)).await)
 }
 
-fn value(api: &Api, key: &str) -> Option<String> {
+fn value(api: &Api, key: &str) -> Option<Shown> {
+    let options = &api.broker.options;
     match key {
-        LOG_LEVEL => Some(level_number(&api.broker.log_level()).to_string()),
-        LOOKUPDS => Some(json(&api.broker.lookups.addresses())),
-        _ => {
-            TABLE.iter().find(|row| key_of(row) == key).map(|row| row_value(row, &api.broker.options.values))
+        LOG_LEVEL => Some(Shown::json(daemon::telemetry::level_number())),
+        LOOKUPDS => Some(Shown::json(api.broker.lookups.addresses())),
+        // Defaults that depend on the machine.
+        "id" => Some(Shown::json(options.node_id)),
+        "broadcast_address" => Some(Shown::Text(options.broadcast_address.clone())),
+        "max_defer_timeout" => Some(Shown::nanos(options.max_defer_timeout)),
+        "tls_required" => Some(Shown::json(tls_required(options))),
+        "tls_min_version" => Some(Shown::json(tls_version(&options.tls.min_version))),
+        "e2e_processing_latency_percentiles" => {
+            Some(Shown::json(quantiles(options.values.list("e2e-processing-latency-percentile"))))
         }
+        _ => options.values.shown(key),
     }
 }
 
-/// nsqd: the flag with underscores, but for two that are named otherwise.
-fn key_of(row: &Opt) -> String {
-    match row.name {
-        "node-id" => "id".to_owned(),
-        "lookupd-tcp-address" => LOOKUPDS.to_owned(),
-        name => name.replace('-', "_"),
+/// Numbers as Go writes them: `1`, not `1.0`.
+fn quantiles(texts: &[String]) -> Vec<Value> {
+    let number = |text: &String| {
+        let number: f64 = text.parse().ok()?;
+        Some(if number == 1.0 { Value::from(1) } else { Value::from(number) })
+    };
+    texts.iter().filter_map(number).collect()
+}
+
+/// nsqd: shows these two as the numbers it knows them by.
+fn tls_required(options: &Options) -> u64 {
+    let has_policy = !options.tls.client_auth_policy.is_empty();
+    match options.tls.required.as_str() {
+        "tcp-https" => 1,
+        "true" => 2,
+        _ if has_policy => 2,
+        _ => 0,
     }
 }
 
-/// nsqd: texts as they are, everything else as JSON; durations in nanoseconds.
-fn row_value(row: &Opt, values: &Values) -> String {
-    match row.kind {
-        Kind::Text | Kind::Choice(_) => values.text(row.name).to_owned(),
-        Kind::Int => values.int(row.name).to_string(),
-        Kind::Bool => values.is_on(row.name).to_string(),
-        Kind::Duration => values.duration(row.name).as_nanos().to_string(),
-        Kind::List => json(&values.list(row.name)),
-    }
-}
-
-fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
-}
-
-/// nsqd: debug 1, info 2, warn 3, error 4, fatal 5.
-fn level_number(level: &str) -> u8 {
-    match level.to_ascii_lowercase().as_str() {
-        "debug" => 1,
-        "warn" => 3,
-        "error" => 4,
-        "fatal" => 5,
-        _ => 2,
-    }
+/// The number of a version in TLS itself.
+fn tls_version(name: &str) -> u64 {
+    if name == "tls1.3" { 0x0304 } else { 0x0303 }
 }

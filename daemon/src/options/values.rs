@@ -17,6 +17,27 @@ pub struct Values {
     unknown: Arc<Mutex<BTreeSet<String>>>,
 }
 
+/// How `/config` shows a value. nsqd: texts as they are, everything else as JSON; durations in nanoseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// As it is.
+    Text(String),
+    /// JSON.
+    Json(serde_json::Value),
+}
+
+impl Shown {
+    /// A number, a boolean or a list.
+    pub fn json(value: impl Into<serde_json::Value>) -> Self {
+        Self::Json(value.into())
+    }
+
+    /// A duration.
+    pub fn nanos(duration: Duration) -> Self {
+        Self::json(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
 /// An option as it was set.
 #[derive(Debug, Clone)]
 pub(super) struct Setting {
@@ -112,18 +133,16 @@ impl Values {
         matches!(self.value(CHECK), Some(Value::Bool(true)))
     }
 
-    /// The option with this key as `/config` shows it. nsqd: texts as they are, everything else as JSON; durations in
-    /// nanoseconds. Passwords within URLs are left out.
-    pub fn shown(&self, key: &str) -> Option<String> {
+    /// The option with this key as `/config` shows it, without passwords that stand within URLs.
+    pub fn shown(&self, key: &str) -> Option<Shown> {
         let setting = self.settings.values().find(|setting| setting.row.key() == key)?;
         Some(match &setting.value {
-            Value::Text(text) => without_password(text),
-            Value::Int(number) => number.to_string(),
-            Value::Bool(on) => on.to_string(),
-            Value::Duration(duration) => duration.as_nanos().to_string(),
+            Value::Text(text) => Shown::Text(without_password(text)),
+            Value::Int(number) => Shown::json(*number),
+            Value::Bool(on) => Shown::json(*on),
+            Value::Duration(duration) => Shown::nanos(*duration),
             Value::List(items) => {
-                let items: Vec<String> = items.iter().map(|item| without_password(item)).collect();
-                serde_json::to_string(&items).unwrap_or_default()
+                Shown::json(items.iter().map(|item| without_password(item)).collect::<Vec<_>>())
             }
         })
     }
