@@ -1,5 +1,5 @@
 //! Real clients in other languages, as `cargo xtask setup` prepares them. Where one cannot be had, its tests say so
-//! loudly and pass; on CI (CI=true) they fail.
+//! loudly and pass; on CI (CI=true) they fail. What is said between a client program and a test is in `dialogue.rs`.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -8,12 +8,13 @@ use std::sync::OnceLock;
 
 use crate::binaries::{cargo, root};
 use crate::cluster::Cluster;
+use crate::dialogue::{Dialogue, converse};
 
 /// A prepared client program.
 #[derive(Debug)]
 pub struct Client {
     program: PathBuf,
-    script: Option<PathBuf>,
+    first: Vec<String>,
 }
 
 /// go-nsq, or `None` after a notice.
@@ -22,8 +23,7 @@ pub struct Client {
 /// On CI, when it cannot be had.
 #[track_caller]
 pub fn go_client() -> Option<Client> {
-    let program = prepared("go-client")?;
-    Some(Client { program, script: None })
+    client("go-nsq")
 }
 
 /// pynsq, or `None` after a notice.
@@ -32,8 +32,38 @@ pub fn go_client() -> Option<Client> {
 /// On CI, when it cannot be had.
 #[track_caller]
 pub fn python_client() -> Option<Client> {
-    let program = prepared("python")?;
-    Some(Client { program, script: Some(root().join("tests/clients/python/scenarios.py")) })
+    client("pynsq")
+}
+
+/// The client of this name, or `None` after a notice.
+///
+/// # Panics
+/// On CI, when it cannot be had; everywhere, when no client is named so.
+#[track_caller]
+pub fn client(name: &str) -> Option<Client> {
+    let script = |file: &str| root().join("tests/clients/python").join(file).display().to_string();
+    let (program, first) = match name {
+        "go-nsq" => (prepared("go-client")?, Vec::new()),
+        "tokio-nsq" => (prepared("rust-client")?, Vec::new()),
+        "pynsq" => (prepared("python")?, vec![script("scenarios.py")]),
+        "pynsq, tornado 6.0" => (prepared("python-compression")?, vec![script("scenarios.py")]),
+        "ansq" | "gnsq" | "asyncnsq" | "nsq-py" => {
+            let file = format!("{}_scenarios.py", name.replace('-', "_"));
+            (prepared(&format!("python-{name}"))?, vec![script(&file)])
+        }
+        "nsqjs" => ("node".into(), vec![prepared("node")?.join("scenarios.js").display().to_string()]),
+        "nsq-j" | "brainlag" => ("java".into(), java(&prepared("java")?, name)),
+        _ => panic!("no client is named {name}"),
+    };
+    Some(Client { program, first })
+}
+
+/// A virtual machine that is to start quickly and live for seconds.
+fn java(place: &std::path::Path, name: &str) -> Vec<String> {
+    let classes = format!("{0}/classes:{0}/lib/*", place.display());
+    ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", &classes, "Main", "--client", name]
+        .map(str::to_owned)
+        .to_vec()
 }
 
 /// The program over go-diskqueue that writes and reads the data folder of a stock nsqd, or `None` after a notice.
@@ -52,20 +82,41 @@ impl Client {
     /// When it does not print `PASS scenario`; with what it printed instead.
     #[track_caller]
     pub fn run(&self, scenario: &str) {
-        let cluster = Cluster::start();
+        self.run_against(&mut Cluster::start(), &[], &[scenario], |_, _| {});
+    }
+
+    /// Run scenarios against this cluster. `answer` does what the program asks for with a word of its own on a line,
+    /// such as RESTART; the program goes on when it returns.
+    ///
+    /// # Panics
+    /// When it does not print `PASS scenario` for each; with what it printed instead.
+    #[track_caller]
+    pub fn run_against(
+        &self,
+        cluster: &mut Cluster,
+        flags: &[String],
+        scenarios: &[&str],
+        mut answer: impl FnMut(&str, &mut Cluster),
+    ) -> Dialogue {
+        let command = self.command(cluster, flags, scenarios);
+        let dialogue = converse(command, |word| answer(word, cluster));
+        for scenario in scenarios {
+            assert!(dialogue.has_line(&format!("PASS {scenario}")), "{scenario}: {dialogue}");
+        }
+        assert!(dialogue.status.success(), "{dialogue}");
+        dialogue
+    }
+
+    fn command(&self, cluster: &Cluster, flags: &[String], scenarios: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(&self.script);
+        command.args(&self.first);
         command.arg("--lookupd").arg(cluster.lookupd.http().to_string());
         for nsqd in &cluster.nsqds {
             command.arg("--nsqd").arg(nsqd.tcp().to_string());
             command.arg("--nsqd-http").arg(nsqd.http().to_string());
         }
-        let output = command.arg(scenario).output();
-        let output = output.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-        let printed = String::from_utf8_lossy(&output.stdout);
-        let passed =
-            output.status.success() && printed.lines().any(|line| line == format!("PASS {scenario}"));
-        assert!(passed, "{}\n{printed}{}", output.status, String::from_utf8_lossy(&output.stderr));
+        command.args(flags).args(scenarios);
+        command
     }
 }
 
@@ -88,8 +139,12 @@ fn prepared(name: &str) -> Option<PathBuf> {
 }
 
 fn set_up() -> (String, String) {
-    let output = cargo().args(["run", "--quiet", "--package", "xtask", "--", "setup"]).output();
-    match output {
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--package", "xtask", "--", "setup"]);
+    if cfg!(feature = "all-clients") {
+        command.arg("--all");
+    }
+    match command.output() {
         Ok(output) => (
             String::from_utf8_lossy(&output.stdout).into_owned(),
             String::from_utf8_lossy(&output.stderr).into_owned(),

@@ -18,9 +18,17 @@ impl Cluster {
     /// Start all three; returns when both nsqds are in nsqlookupd's /nodes.
     #[track_caller]
     pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// Likewise, with these flags of the nsqds too.
+    #[track_caller]
+    pub fn with(flags: &[String]) -> Self {
         let lookupd = Lookupd::start();
-        let flag = format!("--lookupd-tcp-address={}", lookupd.tcp());
-        let nsqds: Vec<Nsqd> = (0..2).map(|_| Nsqd::with(&[&flag])).collect();
+        let lookup = format!("--lookupd-tcp-address={}", lookupd.tcp());
+        let mut all: Vec<&str> = flags.iter().map(String::as_str).collect();
+        all.push(&lookup);
+        let nsqds: Vec<Nsqd> = (0..2).map(|_| Nsqd::with(&all)).collect();
         eventually("both nsqds are registered", || {
             let nodes = lookupd.get("/nodes").ok().json();
             list(&nodes, "producers").len() == nsqds.len()

@@ -3,10 +3,13 @@
 //! as a test says, so that tests read as lists of facts. It shares no code with the daemons: an error made in both an
 //! encoder and its decoder would go unseen.
 
+mod auth_server;
+mod authority;
 mod binaries;
 mod clients;
 mod cluster;
 pub mod corpus;
+mod dialogue;
 mod http;
 mod lookupd;
 mod nsqd;
@@ -14,11 +17,14 @@ mod peer;
 mod process;
 mod waiting;
 
+pub use auth_server::AuthServer;
+pub use authority::Authority;
 pub use binaries::{
     nsq_bench as nsq_bench_binary, nsqd as nsqd_binary, nsqlookupd as nsqlookupd_binary, root,
 };
-pub use clients::{Client, diskqueue, go_client, python_client};
+pub use clients::{Client, client, diskqueue, go_client, python_client};
 pub use cluster::Cluster;
+pub use dialogue::Dialogue;
 pub use http::{Reply, request};
 pub use lookupd::Lookupd;
 pub use nsqd::Nsqd;

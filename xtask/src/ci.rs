@@ -22,7 +22,7 @@ pub(crate) fn run() -> Result<()> {
     step::run("build", &["build", "--workspace", "--all-targets"], &environment)?;
     let operator = surroundings.binary("nsq-operator");
     step::timed("generated files", "cargo xtask crds --check", || crds::check(Some(operator.as_ref())))?;
-    step::timed("clients for the tests", "cargo xtask setup", setup::run)?;
+    step::timed("clients for the tests", "cargo xtask setup", || setup::run(false))?;
     step::timed("planted bugs", "cargo xtask chaos seeded-bugs", || {
         chaos::find_planted(&surroundings.binaries, &environment)
     })?;

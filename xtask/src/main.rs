@@ -15,7 +15,10 @@ const USAGE: &str = "\
 usage: cargo xtask TASK
 
   ci             everything CI runs: fmt, clippy, docs, generated files, all tests
-  setup          prepare what the client tests need (Go and Python clients), in a cache outside the checkout
+  setup          prepare what the client tests need (clients in five languages), in a cache outside the checkout
+  setup --all    likewise, and the clients of the long run
+  interop        every client of every run with every feature, and the table of them
+  interop --all  likewise, and the clients of the long run
   chaos FAULT    strike a real nsqd under load again and again, and check all that happened (chaos --help)
   fuzz TARGET    mutate input for a target, or `all`: --seconds 30 --seed 1, or --replay FILE
   crds           rewrite manifests/crds from the operator's types
@@ -28,8 +31,11 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["chaos", rest @ ..] => return chaos::run(rest),
         ["ci"] => ci::run(),
-        ["setup"] => setup::run(),
         ["fuzz", rest @ ..] => fuzz::run(rest),
+        ["setup"] => setup::run(false),
+        ["setup", "--all"] => setup::run(true),
+        ["interop"] => interop(&[]),
+        ["interop", "--all"] => interop(&["--features", "all-clients"]),
         ["crds"] => crds::write(),
         ["crds", "--check"] => crds::check(None),
         _ => {
@@ -44,4 +50,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The cells are tests like any other; `--nocapture` is not needed, as the table goes around the capture.
+fn interop(features: &[&str]) -> anyhow::Result<()> {
+    let args = [&["test", "--package", "tests", "--test", "it"], features, &["--", "interop::"]].concat();
+    step::run("interop", &args, &[])
 }

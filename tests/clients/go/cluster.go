@@ -31,6 +31,9 @@ func config() *nsq.Config {
 	c.DefaultRequeueDelay = 0
 	c.MaxBackoffDuration = 0
 	c.MaxInFlight = 50
+	if err := negotiate(c); err != nil {
+		log.Fatal(err) // a flag of ours is wrong, so every scenario would be
+	}
 	return c
 }
 

@@ -1,8 +1,10 @@
-// Command go-client proves that go-nsq works against the daemons it is pointed at, one scenario per call:
+// Command go-client proves that go-nsq works against the daemons it is pointed at, scenario by scenario:
 //
-//	go-client -lookupd HOST:PORT -nsqd HOST:PORT -nsqd HOST:PORT -nsqd-http HOST:PORT -nsqd-http HOST:PORT SCENARIO
+//	go-client -lookupd HOST:PORT -nsqd HOST:PORT -nsqd HOST:PORT -nsqd-http HOST:PORT -nsqd-http HOST:PORT
+//	          [-tls -ca FILE] [-snappy | -deflate] [-auth-secret SECRET] SCENARIO...
 //
-// It prints "PASS SCENARIO" and exits 0, or prints why not and exits 1. Scenarios share nothing, not even a topic.
+// It prints "PASS SCENARIO" for each and exits 0, or prints why not and exits 1. Scenarios share nothing, not even a
+// topic. Two of them stop half-way for whoever runs this: they print LOOK or RESTART and go on at the next line of input.
 package main
 
 import (
@@ -10,6 +12,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/nsqio/go-nsq"
 )
 
 // scenarios in the order of the documents: publish, deliver, fail, share.
@@ -31,6 +35,8 @@ var scenarios = map[string]func(*cluster) error{
 	"graceful-stop":      gracefulStop,
 	"publish-error":      publishError,
 	"late-topic":         lateTopic,
+	"direct":             direct,
+	"restart":            restart,
 }
 
 func main() {
@@ -40,6 +46,7 @@ func main() {
 	flag.Var((*addresses)(&c.nsqds), "nsqd", "TCP address of an nsqd (repeat)")
 	flag.Var((*addresses)(&c.nsqdsHTTP), "nsqd-http", "HTTP address of an nsqd (repeat, same order)")
 	flag.BoolVar(&list, "list", false, "print the scenarios' names")
+	featureFlags()
 	flag.Parse()
 	if list {
 		for name := range scenarios {
@@ -47,18 +54,20 @@ func main() {
 		}
 		return
 	}
-	name := flag.Arg(0)
-	run, found := scenarios[name]
-	if !found {
-		fmt.Fprintf(os.Stderr, "unknown scenario %q\n", name)
-		os.Exit(2)
+	fmt.Printf("CLIENT go-nsq %s\n", nsq.VERSION)
+	for _, name := range flag.Args() {
+		run, found := scenarios[name]
+		if !found {
+			fmt.Fprintf(os.Stderr, "unknown scenario %q\n", name)
+			os.Exit(2)
+		}
+		c.topic = "go-" + name
+		if err := run(&c); err != nil {
+			fmt.Printf("FAIL %s: %v\n", name, err)
+			os.Exit(1)
+		}
+		fmt.Printf("PASS %s\n", name)
 	}
-	c.topic = "go-" + name
-	if err := run(&c); err != nil {
-		fmt.Printf("FAIL %s: %v\n", name, err)
-		os.Exit(1)
-	}
-	fmt.Printf("PASS %s\n", name)
 }
 
 type addresses []string

@@ -1,14 +1,17 @@
-"""Proves that pynsq works against the daemons it is pointed at, one scenario per call:
+"""Proves that pynsq works against the daemons it is pointed at, scenario by scenario:
 
-    python scenarios.py --lookupd HOST:PORT --nsqd HOST:PORT ... --nsqd-http HOST:PORT ... SCENARIO
+    python scenarios.py --lookupd HOST:PORT --nsqd HOST:PORT ... --nsqd-http HOST:PORT ...
+           [--tls --ca FILE] [--snappy | --deflate] [--auth-secret SECRET] SCENARIO...
 
-Prints "PASS SCENARIO" and exits 0, or prints why not and exits 1. Scenarios share nothing, not even a topic.
+Prints "PASS SCENARIO" for each and exits 0, or prints why not and exits 1. Scenarios share nothing, not even a topic.
+Two of them stop half-way for whoever runs this: they print LOOK or RESTART and go on at the next line of input.
 """
 
 import argparse
 import asyncio
 import collections
 import logging
+import ssl
 import sys
 import time
 import traceback
@@ -28,11 +31,12 @@ class Failure(Exception):
 class Cluster:
     """Where the daemons are, and the one topic this run uses."""
 
-    def __init__(self, arguments):
+    def __init__(self, arguments, scenario):
         self.lookupd = arguments.lookupd
         self.nsqds = arguments.nsqd
         self.nsqds_http = arguments.nsqd_http
-        self.topic = "python-" + arguments.scenario
+        self.topic = "python-" + scenario
+        self.features = features(arguments)
 
     def create_channels(self, *channels):
         """The topic with these channels on every nsqd, so that later messages are owed to all of them."""
@@ -49,20 +53,18 @@ class Cluster:
 
     async def writers(self):
         """One connected producer per nsqd."""
-        writers = [nsq.Writer([address]) for address in self.nsqds]
+        writers = [nsq.Writer([address], **self.features) for address in self.nsqds]
         for writer in writers:
             await until(lambda: writer.conns, "a producer is connected")
         return writers
 
     def reader(self, handler, channel="ch", **options):
-        """A consumer that finds the nsqds through nsqlookupd."""
+        """A consumer that finds the nsqds through nsqlookupd, unless it is told their addresses."""
         options = {"max_in_flight": 50, "lookupd_poll_interval": 1, "lookupd_poll_jitter": 0.0, **options}
+        if "nsqd_tcp_addresses" not in options:
+            options["lookupd_http_addresses"] = [self.lookupd]
         return nsq.Reader(
-            topic=self.topic,
-            channel=channel,
-            message_handler=handler,
-            lookupd_http_addresses=[self.lookupd],
-            **options,
+            topic=self.topic, channel=channel, message_handler=handler, **self.features, **options
         )
 
     async def publish_each(self, count):
@@ -74,6 +76,23 @@ class Cluster:
                 await answered(writer.pub, self.topic, body)
                 bodies.append(body)
         return bodies
+
+
+def features(arguments):
+    """What a connection negotiates beyond the plain protocol."""
+    options = {"snappy": arguments.snappy, "deflate": arguments.deflate}
+    if arguments.tls:
+        options["tls_v1"] = True
+        options["tls_options"] = {"ca_certs": arguments.ca, "cert_reqs": ssl.CERT_REQUIRED}
+    if arguments.auth_secret:
+        options["auth_secret"] = arguments.auth_secret
+    return options
+
+
+async def pause(what):
+    """Say what whoever runs this should do now; go on when a line or the end of input says that it is done."""
+    print(what, flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
 
 
 async def answered(publish, *arguments):
@@ -288,6 +307,24 @@ async def heartbeat(cluster):
     await exactly(seen, bodies)
 
 
+async def direct(cluster):
+    """A consumer that was told the nsqds' addresses; all connections stay open while they are looked at."""
+    bodies = await cluster.publish_each(50)
+    seen = []
+    cluster.reader(collecting(seen), nsqd_tcp_addresses=cluster.nsqds)
+    await exactly(seen, bodies)
+    await pause("LOOK")
+
+
+async def restart(cluster):
+    """What was acknowledged before the nsqds are killed is delivered after they came back."""
+    bodies = await cluster.publish_each(50)
+    await pause("RESTART")
+    seen = []
+    cluster.reader(collecting(seen))
+    await exactly(seen, bodies)
+
+
 SCENARIOS = {
     function.__name__.replace("_", "-"): function
     for function in (
@@ -303,6 +340,8 @@ SCENARIOS = {
         several_consumers,
         several_channels,
         heartbeat,
+        direct,
+        restart,
     )
 }
 
@@ -312,16 +351,23 @@ def main():
     parser.add_argument("--lookupd", required=True)
     parser.add_argument("--nsqd", action="append", required=True)
     parser.add_argument("--nsqd-http", action="append", required=True)
-    parser.add_argument("scenario", choices=SCENARIOS)
+    parser.add_argument("--tls", action="store_true")
+    parser.add_argument("--ca")
+    parser.add_argument("--snappy", action="store_true")
+    parser.add_argument("--deflate", action="store_true")
+    parser.add_argument("--auth-secret")
+    parser.add_argument("scenarios", nargs="+", choices=SCENARIOS, metavar="SCENARIO")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
-    try:
-        asyncio.run(SCENARIOS[arguments.scenario](Cluster(arguments)))
-    except Exception:  # whatever it is, it is the answer
-        print("FAIL %s" % arguments.scenario)
-        traceback.print_exc(file=sys.stdout)
-        return 1
-    print("PASS %s" % arguments.scenario)
+    print("CLIENT pynsq %s" % nsq.__version__, flush=True)
+    for scenario in arguments.scenarios:
+        try:
+            asyncio.run(SCENARIOS[scenario](Cluster(arguments, scenario)))
+        except Exception:  # whatever it is, it is the answer
+            print("FAIL %s" % scenario)
+            traceback.print_exc(file=sys.stdout)
+            return 1
+        print("PASS %s" % scenario, flush=True)
     return 0
 
 
