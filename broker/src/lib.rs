@@ -3,6 +3,7 @@
 //! crate `queue`, the files in crate `storage`; this crate is the only one that knows both.
 
 mod admission;
+mod auth;
 mod backlog;
 mod blocking;
 mod broker;

@@ -1,5 +1,8 @@
 //! Asking another daemon over HTTP/1.1: one connection per call, everything bounded by one time limit.
-//! For the few calls an hour between brokers, nsqlookupd and tools; there is no pool, no TLS, no redirect.
+//! For the few calls an hour between brokers, nsqlookupd, auth servers and tools; there is no pool and no redirect.
+//! Where URLs lead and whom HTTPS trusts is in `http_client/endpoint`.
+
+mod endpoint;
 
 use std::fmt;
 use std::io;
@@ -7,10 +10,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::header::{ACCEPT, CONNECTION, HOST, USER_AGENT};
+use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+
+pub use endpoint::{Endpoint, Trust};
 
 use crate::version::VERSION;
 
@@ -22,7 +28,7 @@ pub const BODY_BYTES_MAX: usize = 64 << 20;
 /// # Errors
 /// No answer in time, or none that is HTTP. A status like 404 is an answer.
 pub async fn get(addr: &str, path: &str, timeout: Duration) -> Result<(u16, Bytes), HttpError> {
-    within(timeout, addr, exchange(Method::GET, addr, path, Bytes::new())).await
+    within(timeout, addr, plain(Method::GET, addr, path, Bytes::new())).await
 }
 
 /// Sends `body` to `path` at `addr`, as `get` does otherwise.
@@ -30,7 +36,36 @@ pub async fn get(addr: &str, path: &str, timeout: Duration) -> Result<(u16, Byte
 /// # Errors
 /// As for `get`. After a timeout the peer may have acted on the request.
 pub async fn post(addr: &str, path: &str, body: Bytes, timeout: Duration) -> Result<(u16, Bytes), HttpError> {
-    within(timeout, addr, exchange(Method::POST, addr, path, body)).await
+    within(timeout, addr, plain(Method::POST, addr, path, body)).await
+}
+
+/// Asks an endpoint: a POST of `body` as JSON if there is one, otherwise a GET with `query`.
+///
+/// # Errors
+/// As for `get`; over HTTPS also a certificate that `trust` does not know.
+pub async fn call(
+    endpoint: &Endpoint,
+    query: &str,
+    body: Option<Bytes>,
+    trust: &Trust,
+    timeout: Duration,
+) -> Result<(u16, Bytes), HttpError> {
+    let method = if body.is_some() { Method::POST } else { Method::GET };
+    let (addr, path) = (endpoint.address(), endpoint.path_with(query));
+    let asked = async {
+        let stream = connect(&addr).await?;
+        let body = body.unwrap_or_default();
+        match endpoint.server_name() {
+            None => exchange(stream, method, &addr, &path, body).await,
+            Some(name) => {
+                let encrypted = trust.connector().connect(name, stream).await;
+                let encrypted =
+                    encrypted.map_err(|source| HttpError::Connect { addr: addr.clone(), source })?;
+                exchange(encrypted, method, &addr, &path, body).await
+            }
+        }
+    };
+    within(timeout, &addr, asked).await
 }
 
 /// Why a call gave no answer; every text names the address.
@@ -101,15 +136,29 @@ async fn within<T>(
     tokio::time::timeout(after, call).await.unwrap_or_else(|_| Err(late()))
 }
 
-async fn exchange(method: Method, addr: &str, path: &str, body: Bytes) -> Result<(u16, Bytes), HttpError> {
-    let request = request(method, path, addr, body).map_err(|error| HttpError::Request {
-        addr: addr.to_owned(),
-        reason: format!("{path:?}: {error}"),
-    })?;
+async fn plain(method: Method, addr: &str, path: &str, body: Bytes) -> Result<(u16, Bytes), HttpError> {
+    // Before connecting: what cannot be asked needs no connection.
+    request(method.clone(), path, addr, Bytes::new()).map_err(|error| refused(addr, path, &error))?;
+    exchange(connect(addr).await?, method, addr, path, body).await
+}
+
+async fn connect(addr: &str) -> Result<TcpStream, HttpError> {
+    TcpStream::connect(addr).await.map_err(|source| HttpError::Connect { addr: addr.to_owned(), source })
+}
+
+fn refused(addr: &str, path: &str, error: &hyper::http::Error) -> HttpError {
+    HttpError::Request { addr: addr.to_owned(), reason: format!("{path:?}: {error}") }
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    method: Method,
+    addr: &str,
+    path: &str,
+    body: Bytes,
+) -> Result<(u16, Bytes), HttpError> {
+    let request = request(method, path, addr, body).map_err(|error| refused(addr, path, &error))?;
     let broken = |reason: String| HttpError::Exchange { addr: addr.to_owned(), reason };
-    let stream = TcpStream::connect(addr)
-        .await
-        .map_err(|source| HttpError::Connect { addr: addr.to_owned(), source })?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| broken(told(&error)))?;
@@ -138,7 +187,12 @@ fn request(
     addr: &str,
     body: Bytes,
 ) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
-    Request::builder()
+    let mut builder = Request::builder();
+    if !body.is_empty() {
+        // What brokers post to one another and to auth servers; nsqd does not look at it.
+        builder = builder.header(CONTENT_TYPE, "application/json");
+    }
+    builder
         .method(method)
         .uri(path)
         .header(HOST, addr)

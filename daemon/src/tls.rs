@@ -51,6 +51,10 @@ impl fmt::Display for TlsError {
 impl std::error::Error for TlsError {}
 
 impl TlsError {
+    pub(crate) fn setup(error: impl fmt::Display) -> Self {
+        Self(format!("cannot set up TLS: {error}"))
+    }
+
     fn of(path: &Path, why: impl fmt::Display) -> Self {
         Self(format!("{}: {why}", path.display()))
     }
@@ -148,7 +152,7 @@ fn read(files: &TlsFiles) -> Result<Current, TlsError> {
     let shown = load::shown(files)?;
     let judge = clients::judge(files, &provider)?;
     let config = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions);
-    let config = config.map_err(|error| TlsError(format!("cannot set up TLS: {error}")))?;
+    let config = config.map_err(TlsError::setup)?;
     let config = config.with_client_cert_verifier(judge).with_cert_resolver(Arc::new(shown));
     Ok(Current { config: Arc::new(config), stamps })
 }

@@ -1,0 +1,248 @@
+//! The auth server: asked what the bearer of a secret may do. What its answers mean is in `auth/grants`; what sessions
+//! and HTTP make of them is theirs.
+
+mod grants;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use daemon::http_client::{Endpoint, HttpError, Trust, call};
+use serde_json::json;
+
+pub(crate) use grants::{Grants, Matching};
+
+use crate::options::Options;
+
+/// The auth servers, and how they are asked.
+#[derive(Debug)]
+pub(crate) struct Auth {
+    servers: Vec<Endpoint>,
+    is_post: bool,
+    within: Duration,
+    matching: Matching,
+    trust: Trust,
+    turn: AtomicUsize,
+}
+
+/// Who wants to be let in.
+#[derive(Clone)]
+pub(crate) struct Applicant {
+    /// What AUTH or the bearer token said. Never logged.
+    pub secret: Vec<u8>,
+    /// Where the connection comes from; empty for a unix socket.
+    pub remote_ip: String,
+    /// The name in the client's certificate; empty without one.
+    pub common_name: String,
+    /// Is the connection encrypted?
+    pub is_tls: bool,
+}
+
+impl std::fmt::Debug for Applicant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Applicant").field("remote_ip", &self.remote_ip).finish_non_exhaustive()
+    }
+}
+
+/// Why there are no grants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AskError {
+    /// A server answered, and it was not a yes.
+    Refused,
+    /// No server answered.
+    Unreachable,
+}
+
+impl Auth {
+    /// None if no server is configured.
+    ///
+    /// # Errors
+    /// An address is none, or the authorities of HTTPS servers cannot be read.
+    pub(crate) fn from_options(options: &Options) -> Result<Option<Self>, String> {
+        let access = &options.access;
+        if access.auth_http_addresses.is_empty() {
+            return Ok(None);
+        }
+        let servers = access.auth_http_addresses.iter().map(|address| endpoint(address));
+        let ca = Some(options.tls.root_ca_file.as_str()).filter(|path| !path.is_empty());
+        Ok(Some(Self {
+            servers: servers.collect::<Result<_, _>>()?,
+            is_post: access.auth_http_request_method.eq_ignore_ascii_case("post"),
+            within: options.http_client_request_timeout,
+            matching: if access.auth_regex == "nsq" { Matching::Anywhere } else { Matching::Whole },
+            trust: Trust::new(ca.map(Path::new)).map_err(|error| format!("--tls-root-ca-file: {error}"))?,
+            // nsqd: begins at a random one; so that a fleet of brokers does not begin at the same.
+            turn: AtomicUsize::new(std::process::id() as usize),
+        }))
+    }
+
+    /// What `who` may do, as one server says; the others are asked when it does not say.
+    pub(crate) async fn ask(&self, who: &Applicant) -> Result<Grants, AskError> {
+        let first = self.turn.fetch_add(1, Ordering::Relaxed);
+        let mut failure = AskError::Unreachable;
+        for server in self.servers.iter().cycle().skip(first % self.servers.len()).take(self.servers.len()) {
+            match self.ask_one(server, who).await {
+                Ok(grants) => return Ok(grants),
+                Err((error, why)) => {
+                    if error == AskError::Refused {
+                        failure = error;
+                    }
+                    tracing::warn!(server = server.name(), client = who.remote_ip, "AUTH: {why}");
+                }
+            }
+        }
+        Err(failure)
+    }
+
+    async fn ask_one(&self, server: &Endpoint, who: &Applicant) -> Result<Grants, (AskError, String)> {
+        let (query, body) = if self.is_post { (String::new(), Some(form(who))) } else { (query(who), None) };
+        let answer = call(server, &query, body, &self.trust, self.within).await;
+        let (status, body) = answer.map_err(|error| (AskError::Unreachable, told(&error)))?;
+        if status != 200 {
+            return Err((AskError::Refused, format!("the auth server answered {status}")));
+        }
+        Grants::parse(&body, self.matching)
+            .map_err(|why| (AskError::Refused, format!("the auth server's answer cannot be used: {why}")))
+    }
+}
+
+/// An error that names no path: with GET the secret stands in it.
+fn told(error: &HttpError) -> String {
+    match error {
+        HttpError::Request { addr, .. } => {
+            format!("{addr} cannot be asked: its address or path is not one of HTTP")
+        }
+        error => error.to_string(),
+    }
+}
+
+/// nsqd: `host:port` stands for `http://host:port/auth`.
+fn endpoint(address: &str) -> Result<Endpoint, String> {
+    let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}/auth") };
+    Endpoint::parse(&url).map_err(|why| format!("--auth-http-address={address}: {why}"))
+}
+
+/// nsqd: keys in order of the alphabet.
+fn query(who: &Applicant) -> String {
+    let escaped = |bytes: &[u8]| -> String {
+        bytes.iter().fold(String::new(), |mut text, &byte| {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                    text.push(char::from(byte))
+                }
+                b' ' => text.push('+'),
+                other => text.push_str(&format!("%{other:02X}")),
+            }
+            text
+        })
+    };
+    format!(
+        "common_name={}&remote_ip={}&secret={}&tls={}",
+        escaped(who.common_name.as_bytes()),
+        escaped(who.remote_ip.as_bytes()),
+        escaped(&who.secret),
+        who.is_tls
+    )
+}
+
+/// nsqd: every value is a list of one.
+fn form(who: &Applicant) -> Bytes {
+    let form = json!({
+        "common_name": [who.common_name],
+        "remote_ip": [who.remote_ip],
+        "secret": [String::from_utf8_lossy(&who.secret)],
+        "tls": [who.is_tls.to_string()],
+    });
+    Bytes::from(form.to_string())
+}
+
+/// What the answer to AUTH says.
+pub(crate) fn welcome(grants: &Grants) -> Vec<u8> {
+    let answer = json!({
+        "identity": grants.identity,
+        "identity_url": grants.identity_url,
+        "permission_count": grants.count(),
+    });
+    answer.to_string().into_bytes()
+}
+
+/// Grants that are kept until they expire, for HTTP, where every request brings its secret.
+#[derive(Debug, Default)]
+pub(crate) struct Remembered(
+    std::sync::Mutex<std::collections::HashMap<Vec<u8>, (Arc<Grants>, std::time::Instant)>>,
+);
+
+/// Secrets remembered at once; beyond, all are forgotten and asked for again.
+const REMEMBERED_MAX: usize = 1000;
+
+impl Remembered {
+    /// What the secret allows, if that is known and still holds.
+    pub(crate) fn find(&self, secret: &[u8], now: std::time::Instant) -> Option<Arc<Grants>> {
+        let known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        known.get(secret).filter(|(_, until)| now < *until).map(|(grants, _)| Arc::clone(grants))
+    }
+
+    /// Keep what the server said.
+    pub(crate) fn keep(&self, secret: Vec<u8>, grants: &Arc<Grants>, now: std::time::Instant) {
+        let mut known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if known.len() >= REMEMBERED_MAX {
+            known.clear();
+        }
+        known.insert(secret, (Arc::clone(grants), now + grants.ttl));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn applicant(secret: &[u8]) -> Applicant {
+        Applicant {
+            secret: secret.to_vec(),
+            remote_ip: "127.0.0.1".into(),
+            common_name: "a b".into(),
+            is_tls: true,
+        }
+    }
+
+    #[test]
+    fn the_server_is_asked_in_stocks_words() {
+        assert_eq!(
+            query(&applicant(b"s&c\xff")),
+            "common_name=a+b&remote_ip=127.0.0.1&secret=s%26c%FF&tls=true"
+        );
+        assert_eq!(
+            form(&applicant(b"s3")),
+            r#"{"common_name":["a b"],"remote_ip":["127.0.0.1"],"secret":["s3"],"tls":["true"]}"#
+        );
+    }
+
+    #[test]
+    fn a_secret_is_in_no_debug_output() {
+        assert!(!format!("{:?}", applicant(b"canary")).contains("canary"));
+    }
+
+    #[test]
+    fn addresses_are_hosts_or_whole_urls() {
+        for (address, name) in [
+            ("10.0.0.1:4181", "http://10.0.0.1:4181/auth"),
+            ("http://a:1/x/y", "http://a:1/x/y"),
+            ("https://a/x", "https://a:443/x"),
+        ] {
+            assert_eq!(endpoint(address).unwrap().name(), name);
+        }
+        assert!(endpoint("ftp://a").unwrap_err().contains("--auth-http-address=ftp://a"));
+    }
+
+    #[test]
+    fn grants_are_remembered_until_they_expire() {
+        let (remembered, now) = (Remembered::default(), std::time::Instant::now());
+        let grants = Arc::new(Grants::parse(br#"{"ttl":10,"authorizations":[]}"#, Matching::Whole).unwrap());
+        remembered.keep(b"s".to_vec(), &grants, now);
+        assert!(remembered.find(b"s", now + Duration::from_secs(9)).is_some());
+        assert!(remembered.find(b"s", now + Duration::from_secs(10)).is_none());
+        assert!(remembered.find(b"t", now).is_none());
+    }
+}
