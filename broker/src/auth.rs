@@ -3,10 +3,11 @@
 
 mod grants;
 
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use daemon::http_client::{Endpoint, HttpError, Trust, call};
@@ -170,27 +171,37 @@ pub(crate) fn welcome(grants: &Grants) -> Vec<u8> {
 
 /// Grants that are kept until they expire, for HTTP, where every request brings its secret.
 #[derive(Debug, Default)]
-pub(crate) struct Remembered(
-    std::sync::Mutex<std::collections::HashMap<Vec<u8>, (Arc<Grants>, std::time::Instant)>>,
-);
+pub(crate) struct Remembered(Mutex<HashMap<Vec<u8>, Known>>);
+
+#[derive(Debug)]
+struct Known {
+    grants: Arc<Grants>,
+    until: Instant,
+}
+
+/// Longer is not believed: what an auth server takes back must come to nothing some day.
+const TTL_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Secrets remembered at once; beyond, all are forgotten and asked for again.
 const REMEMBERED_MAX: usize = 1000;
 
 impl Remembered {
     /// What the secret allows, if that is known and still holds.
-    pub(crate) fn find(&self, secret: &[u8], now: std::time::Instant) -> Option<Arc<Grants>> {
-        let known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        known.get(secret).filter(|(_, until)| now < *until).map(|(grants, _)| Arc::clone(grants))
+    pub(crate) fn find(&self, secret: &[u8], now: Instant) -> Option<Arc<Grants>> {
+        self.lock().get(secret).filter(|known| now < known.until).map(|known| Arc::clone(&known.grants))
     }
 
     /// Keep what the server said.
-    pub(crate) fn keep(&self, secret: Vec<u8>, grants: &Arc<Grants>, now: std::time::Instant) {
-        let mut known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    pub(crate) fn keep(&self, secret: Vec<u8>, grants: &Arc<Grants>, now: Instant) {
+        let mut known = self.lock();
         if known.len() >= REMEMBERED_MAX {
             known.clear();
         }
-        known.insert(secret, (Arc::clone(grants), now + grants.ttl));
+        known.insert(secret, Known { grants: Arc::clone(grants), until: now + grants.ttl.min(TTL_MAX) });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -238,7 +249,7 @@ mod tests {
 
     #[test]
     fn grants_are_remembered_until_they_expire() {
-        let (remembered, now) = (Remembered::default(), std::time::Instant::now());
+        let (remembered, now) = (Remembered::default(), Instant::now());
         let grants = Arc::new(Grants::parse(br#"{"ttl":10,"authorizations":[]}"#, Matching::Whole).unwrap());
         remembered.keep(b"s".to_vec(), &grants, now);
         assert!(remembered.find(b"s", now + Duration::from_secs(9)).is_some());

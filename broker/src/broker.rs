@@ -19,7 +19,7 @@ use crate::channel::Channel;
 use crate::clients::Clients;
 use crate::context::Context;
 use crate::creation::{Creation, TooMany};
-use crate::encryption::Encryption;
+use crate::guards::Guards;
 use crate::lookup::{Changes, Lookups};
 use crate::options::Options;
 use crate::topic::Topic;
@@ -34,8 +34,8 @@ pub(crate) struct Broker {
     pub context: Arc<Context>,
     /// The connections it serves.
     pub clients: Clients,
-    /// Who must encrypt, and with what.
-    pub encryption: Encryption,
+    /// Who is let in.
+    pub guards: Guards,
     /// How many of them there may be.
     pub admission: Arc<Admission>,
     /// What was asked over HTTP.
@@ -92,7 +92,7 @@ impl Broker {
     /// A broker over an open data directory, with the topics it holds.
     pub(crate) fn open(
         options: Options,
-        encryption: Encryption,
+        guards: Guards,
         context: Arc<Context>,
         control: Handle,
         disk: Arc<dyn Disk>,
@@ -107,7 +107,7 @@ impl Broker {
                 getrlimit(Resource::Nofile).current,
             ),
             options,
-            encryption,
+            guards,
             context,
             clients: Clients::default(),
             requests: Requests::default(),

@@ -41,6 +41,8 @@ pub(crate) struct About {
     pub topology_region: String,
     /// As sent.
     pub topology_zone: String,
+    /// What the auth server calls the client, and where more is told of it; none before AUTH.
+    pub identity: Option<(String, String)>,
     /// Messages published over this connection, by topic.
     pub published: BTreeMap<TopicName, u64>,
 }
@@ -70,6 +72,7 @@ impl Client {
             msg_timeout: None,
             topology_region: String::new(),
             topology_zone: String::new(),
+            identity: None,
             published: BTreeMap::new(),
         };
         Self { peer, connected_at, state: AtomicU8::new(State::Init as u8), about: Mutex::new(about) }
@@ -85,6 +88,11 @@ impl Client {
         about.msg_timeout = asked.msg_timeout;
         about.topology_region = shortened(&asked.topology_region);
         about.topology_zone = shortened(&asked.topology_zone);
+    }
+
+    /// The auth server knows it.
+    pub(crate) fn authorize(&self, identity: &str, url: &str) {
+        self.lock().identity = Some((shortened(identity), shortened(url)));
     }
 
     /// Count messages of `topic` as published over this connection.

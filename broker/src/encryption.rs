@@ -72,6 +72,11 @@ impl Encryption {
         self.required != Required::Nobody
     }
 
+    /// Is it known of every encrypted client that its certificate is one of ours?
+    pub(crate) fn verifies_clients(&self) -> bool {
+        self.certificates.as_ref().is_some_and(|certificates| certificates.policy() == ClientPolicy::Verified)
+    }
+
     /// Must HTTP be HTTPS?
     pub(crate) fn is_required_of_http(&self) -> bool {
         self.required == Required::Everybody

@@ -1,6 +1,7 @@
 //! The HTTP API of nsqd: the route table, `/ping` and `/info`. Handlers are in `http/`, by concern.
 
 mod config;
+mod gate;
 mod manage;
 mod probes;
 mod publish;
@@ -12,8 +13,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
+use daemon::access::Kind;
 use daemon::http::{debug, error, json, plain, pong};
 use protocol::{ChannelName, TopicName};
 use serde::Serialize;
@@ -36,23 +39,45 @@ pub(crate) struct Addresses {
     pub http: Option<SocketAddr>,
 }
 
-/// All routes.
+/// All routes. Each stands with those of its kind, which says who may use it: a route without a kind cannot be added.
 pub(crate) fn router(broker: Arc<Broker>, addresses: Addresses) -> Router {
     let requests = broker.requests.clone();
+    let api = Api { broker, addresses };
+    let kept =
+        |kind, routes: Router<Api>| routes.route_layer(from_fn_with_state((api.clone(), kind), gate::keep));
     let routes = Router::new()
+        .merge(kept(Kind::Probe, probing()))
+        .merge(kept(Kind::Read, reading()))
+        .merge(kept(Kind::Publish, publishing()))
+        .merge(kept(Kind::Change, changing()))
+        .merge(kept(Kind::Debug, debugging()))
+        // Bodies have limits of their own, with NSQ's codes.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(api.clone());
+    daemon::http::finish(routes, &requests)
+}
+
+fn probing() -> Router<Api> {
+    Router::new()
         .route("/ping", get(ping))
-        .route("/info", get(info))
-        .route("/stats", get(stats::stats))
-        .route("/metrics", get(probes::scrape))
         .route("/livez", get(probes::alive))
         .route("/readyz", get(probes::ready))
         .route("/startupz", get(probes::started))
-        .route("/debug/pprof/", get(debug::index))
-        .merge(debug::profiles())
-        .merge(debug::knobs())
-        .route("/config/{option}", get(config::read).put(config::change))
-        .route("/pub", post(publish::publish))
-        .route("/mpub", post(publish::multi_publish))
+}
+
+fn reading() -> Router<Api> {
+    Router::new()
+        .route("/info", get(info))
+        .route("/stats", get(stats::stats))
+        .route("/metrics", get(probes::scrape))
+}
+
+fn publishing() -> Router<Api> {
+    Router::new().route("/pub", post(publish::publish)).route("/mpub", post(publish::multi_publish))
+}
+
+fn changing() -> Router<Api> {
+    Router::new()
         .route("/topic/create", post(manage::create_topic))
         .route("/topic/delete", post(manage::delete_topic))
         .route("/topic/empty", post(manage::empty_topic))
@@ -63,10 +88,16 @@ pub(crate) fn router(broker: Arc<Broker>, addresses: Addresses) -> Router {
         .route("/channel/empty", post(manage::empty_channel))
         .route("/channel/pause", post(manage::pause_channel))
         .route("/channel/unpause", post(manage::unpause_channel))
-        // Bodies have limits of their own, with NSQ's codes.
-        .layer(DefaultBodyLimit::disable())
-        .with_state(Api { broker, addresses });
-    daemon::http::finish(routes, &requests)
+        // It shows where other daemons are, and who says who may what.
+        .route("/config/{option}", get(config::read))
+}
+
+fn debugging() -> Router<Api> {
+    Router::new()
+        .route("/config/{option}", put(config::change))
+        .route("/debug/pprof/", get(debug::index))
+        .merge(debug::profiles())
+        .merge(debug::knobs())
 }
 
 /// nsqd: 500 and the reason while the disk refuses writes.

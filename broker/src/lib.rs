@@ -16,6 +16,7 @@ mod creation;
 mod durability;
 mod encryption;
 mod figures;
+mod guards;
 mod http;
 mod journals;
 mod latency;

@@ -27,8 +27,8 @@ use crate::broker::Broker;
 use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::context::{Context, Health, Rules};
-use crate::encryption::Encryption;
 use crate::figures::Figures;
+use crate::guards::Guards;
 use crate::http::{Addresses, router};
 use crate::memory::Memory;
 use crate::options::{Options, TABLE};
@@ -137,7 +137,8 @@ async fn run(sources: Sources, values: Values, options: Options) -> Result<(), S
 async fn serve(options: Options, shutdown: Shutdown, reload: &Reload) -> Result<(), ServeError> {
     tracing::info!("{}", daemon::version::version_line("nsqd"));
     raise_file_limit();
-    let encryption = Encryption::load(&options.tls).map_err(ServeError::Failed)?;
+    let guards = Guards::load(&options).map_err(ServeError::Failed)?;
+    tracing::info!("{}", guards.gate.summary());
     let path = Path::new(&options.data_path).to_owned();
     if !path.is_dir() {
         // nsqd: made by nobody, so that a volume that is not mounted does not look like an empty broker.
@@ -149,7 +150,7 @@ async fn serve(options: Options, shutdown: Shutdown, reload: &Reload) -> Result<
     stock::import_at_start(&disk, &path, &options, &shutdown)?;
     let dir = DataDir::open_as(Arc::clone(&disk), &path, options.identity.as_deref())?;
     let tcp = Listener::bind(&options.tcp_address).await?;
-    let web = Web::bind(&options, &encryption).await?;
+    let web = Web::bind(&options, &guards.encryption).await?;
     let addresses = Addresses { tcp: tcp.address().map_err(ServeError::Start)?, http: web.address() };
     // Probes are answered while what is on disk is read; everything else waits for it.
     let (gate, routes) = daemon::http::gate();
@@ -160,15 +161,20 @@ async fn serve(options: Options, shutdown: Shutdown, reload: &Reload) -> Result<
     // Before the first publish can come.
     space::look(&context, &*disk, &path, min_free);
     let room = (Arc::clone(&context), Arc::clone(&disk));
-    let broker = Broker::open(options, encryption, Arc::clone(&context), Handle::current(), disk, dir)?;
+    let broker = Broker::open(options, guards, Arc::clone(&context), Handle::current(), disk, dir)?;
     work.start(&context);
     watch("disk space", shutdown.clone(), space::watch_for_ever(room.0, room.1, path, min_free));
     watch("space keeper", shutdown.clone(), reclaim::reclaim_for_ever(Arc::clone(&broker)));
     watch("memory", shutdown.clone(), memory::watch_for_ever(Arc::clone(&broker)));
-    if let Some(certificates) = &broker.encryption.certificates {
+    if let Some(certificates) = &broker.guards.encryption.certificates {
         let followed = Arc::clone(certificates).follow(reload.clone(), shutdown.clone());
         watch("certificates", shutdown.clone(), followed);
     }
+    watch(
+        "token",
+        shutdown.clone(),
+        Arc::clone(&broker.guards.token).follow(reload.clone(), shutdown.clone()),
+    );
     broker.redeliver();
     let (shards, threads) = start_shards(&broker).map_err(ServeError::Start)?;
     tracing::info!("TCP: listening on {}", tcp.name().map_err(ServeError::Start)?);

@@ -1,6 +1,7 @@
 //! One connection: read what is there, decode, execute; replies and messages are sent by the shard's tick.
 //! What each verb does is in `session/execute.rs`, sending in `session/send.rs`.
 
+mod authorize;
 mod execute;
 mod intake;
 mod negotiate;
@@ -24,6 +25,7 @@ use crate::admission::Admitted;
 use crate::channel::Channel;
 use crate::listener::Arrival;
 use crate::outbox::Outbox;
+use crate::session::authorize::Licence;
 use crate::session::intake::Intake;
 use crate::session::replies::{Replies, Verb};
 use crate::session::send::Unsent;
@@ -67,6 +69,8 @@ pub(crate) struct Session {
     waits_for_room: Cell<bool>,
     /// Ends whatever still waits for the socket.
     ended: Notify,
+    /// What the client is allowed, where that is asked.
+    licence: RefCell<Licence>,
     heard_at: Cell<u64>,
     heartbeat_at: Cell<u64>,
 }
@@ -108,6 +112,8 @@ enum Opening {
     Topic { verb: Verb, topic: TopicName },
     /// For SUB.
     Channel { topic: TopicName, channel: ChannelName },
+    /// What the auth server says of the secret, for AUTH and for what comes after it has expired.
+    Authorization { secret: Vec<u8> },
 }
 
 impl Opening {
@@ -116,6 +122,7 @@ impl Opening {
         match self {
             Self::Topic { verb, .. } => verb.failed(why),
             Self::Channel { .. } => Error::new(Code::SubFailed, format!("SUB failed {why}")),
+            Self::Authorization { .. } => Error::auth_failed(),
         }
     }
 
@@ -124,6 +131,7 @@ impl Opening {
         match self {
             Self::Topic { verb, .. } => verb.failed("exiting"),
             Self::Channel { .. } => Error::sub_deleted(),
+            Self::Authorization { .. } => Error::auth_failed(),
         }
     }
 }
@@ -162,6 +170,7 @@ impl Session {
             holds_room: Cell::new(false),
             waits_for_room: Cell::new(false),
             ended: Notify::new(),
+            licence: RefCell::default(),
             heard_at: Cell::new(now.instant.0),
             heartbeat_at: Cell::new(now.instant.0 + nanos(heartbeat)),
         };
@@ -298,7 +307,9 @@ impl Session {
         let mut used = self.magic(buffer)?;
         let mut tries = 0;
         while let Some(rest) = buffer.get(used..).filter(|rest| !rest.is_empty() && self.has_magic()) {
+            let early = self.forbids_batch(shard, rest, now.instant);
             let step = match decoder.decode(rest, self.stage()) {
+                _ if early.is_some() => early.unwrap_or(Step::Close),
                 Ok(None) => break,
                 Ok(Some((command, bytes))) => match self.execute(shard, command, now) {
                     Step::Next => {
@@ -334,12 +345,17 @@ impl Session {
     /// Make what a command names, on the control runtime: disk and lookupds may take their time, and the
     /// shard's other sessions must not wait for them.
     async fn open(&self, shard: &Shard, opening: Opening) -> Result<(), Over> {
+        let opening = match opening {
+            Opening::Authorization { secret } => return self.ask_auth_server(shard, secret).await,
+            opening => opening,
+        };
         let broker = Arc::clone(&shard.broker);
         let wanted = opening.clone();
         let done = shard.broker.control.spawn(async move {
             match wanted {
                 Opening::Topic { topic, .. } => broker.open_names(&topic, None).await,
                 Opening::Channel { topic, channel } => broker.open_names(&topic, Some(&channel)).await,
+                Opening::Authorization { .. } => Ok(()),
             }
         });
         let failure = match done.await {

@@ -232,6 +232,7 @@ impl Shard {
             let now = self.broker.context.clock.now().instant;
             for session in self.sessions.borrow().values() {
                 session.sweep(now);
+                session.recheck(&self, now);
             }
         }
     }

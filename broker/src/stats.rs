@@ -98,6 +98,12 @@ pub(crate) struct ClientStats {
     pub deflate: bool,
     pub snappy: bool,
     pub user_agent: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub authed: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub auth_identity: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub auth_identity_url: String,
     pub topology_zone: String,
     pub topology_region: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -237,6 +243,7 @@ fn producers(broker: &Broker, asked: &Asked<'_>) -> Vec<ClientStats> {
 fn client(outbox: &Outbox) -> ClientStats {
     let about = outbox.client.about();
     let published = about.published.iter();
+    let (auth_identity, auth_identity_url) = about.identity.clone().unwrap_or_default();
     ClientStats {
         client_id: about.client_id,
         hostname: about.hostname,
@@ -253,6 +260,9 @@ fn client(outbox: &Outbox) -> ClientStats {
         deflate: false,
         snappy: false,
         user_agent: about.user_agent,
+        authed: about.identity.is_some(),
+        auth_identity,
+        auth_identity_url,
         topology_zone: about.topology_zone,
         topology_region: about.topology_region,
         pub_counts: published

@@ -2,6 +2,7 @@
 //! shutdown, signals. Nothing here knows a topic or a channel; what a flag means or a route answers lives in the
 //! daemon that owns it.
 
+pub mod access;
 pub mod address;
 pub mod duration;
 pub mod host;

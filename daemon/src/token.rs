@@ -2,10 +2,17 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::reload::Reload;
+use crate::shutdown::Shutdown;
 
 /// A file that holds more is not a token.
 const BYTES_MAX: usize = 4096;
+
+/// Kubernetes swaps the files of a changed secret without a signal.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// A secret: compared in constant time and never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -72,6 +79,19 @@ impl SharedToken {
     pub fn admits(&self, given: &str) -> bool {
         let token = self.token.read().unwrap_or_else(PoisonError::into_inner);
         token.as_ref().is_none_or(|token| token.matches(given))
+    }
+
+    /// Read it again whenever that is asked for, and now and then, until shutdown.
+    pub async fn follow(self: Arc<Self>, reload: Reload, shutdown: Shutdown) {
+        let mut reloads = reload.subscribe();
+        loop {
+            tokio::select! {
+                () = shutdown.wait() => return,
+                () = reloads.next() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            self.read_again();
+        }
     }
 
     /// The file may have changed. One that cannot be used leaves the token as it is, and is logged.

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract;
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{get, post};
+use daemon::access::{Gate, Kind, keep};
 use daemon::http::debug as pprof;
 use daemon::http::probe;
 use daemon::http::{Args, Refusal, empty, error, finish, json, pong};
@@ -18,29 +20,52 @@ use crate::answers::Info;
 use crate::registry::Full;
 use crate::state::State;
 
-/// Every route, and the answers for what is no route.
-pub(crate) fn router(state: Arc<State>) -> Router {
+/// Every route, and the answers for what is no route. Each stands with those of its kind, which says who may use it.
+pub(crate) fn router(state: Arc<State>, gate: Gate) -> Router {
+    let gate = Arc::new(gate);
+    let kept = |kind, routes: Router<Arc<State>>| {
+        routes.route_layer(from_fn_with_state((Arc::clone(&gate), kind), keep))
+    };
     let routes = Router::new()
+        .merge(kept(Kind::Probe, probing()))
+        .merge(kept(Kind::Read, reading()))
+        .merge(kept(Kind::Change, changing()))
+        .merge(kept(Kind::Debug, debugging()));
+    let requests = state.requests.clone();
+    finish(routes.with_state(state), &requests)
+}
+
+fn probing() -> Router<Arc<State>> {
+    Router::new()
         .route("/ping", get(async || pong()))
+        .route("/livez", get(probed))
+        .route("/readyz", get(probed))
+        .route("/startupz", get(probed))
+}
+
+fn reading() -> Router<Arc<State>> {
+    Router::new()
         .route("/info", get(async || json(&Info { version: VERSION })))
         .route("/topics", get(topics))
         .route("/channels", get(channels))
         .route("/lookup", get(lookup))
         .route("/nodes", get(nodes))
+        // nsqlookupd: the registrations, which are what /nodes and /lookup tell, not the process.
         .route("/debug", get(debug))
-        .route("/debug/pprof", get(pprof::index))
-        .merge(pprof::profiles())
         .route("/metrics", get(metrics))
-        .route("/livez", get(probed))
-        .route("/readyz", get(probed))
-        .route("/startupz", get(probed))
+}
+
+fn changing() -> Router<Arc<State>> {
+    Router::new()
         .route("/topic/create", post(create_topic))
         .route("/topic/delete", post(delete_topic))
         .route("/topic/tombstone", post(tombstone))
         .route("/channel/create", post(create_channel))
-        .route("/channel/delete", post(delete_channel));
-    let requests = state.requests.clone();
-    finish(routes.with_state(state), &requests)
+        .route("/channel/delete", post(delete_channel))
+}
+
+fn debugging() -> Router<Arc<State>> {
+    Router::new().route("/debug/pprof", get(pprof::index)).merge(pprof::profiles())
 }
 
 type Shared = extract::State<Arc<State>>;

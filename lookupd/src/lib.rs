@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::access::Gate;
 use daemon::listen::{self, ListenError};
 use daemon::options::{Program, Sources, Values};
 use daemon::reload::Reload;
@@ -56,6 +57,8 @@ pub enum ServeError {
     Listen(ListenError),
     /// A bound socket does not tell its address.
     Address(io::Error),
+    /// A word that says who may do what is unknown.
+    Gate(String),
     /// The file of the token cannot be used.
     Token(String),
 }
@@ -64,6 +67,7 @@ impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listen(error) => error.fmt(f),
+            Self::Gate(why) => f.write_str(why),
             Self::Token(why) => write!(f, "--admin-token-file: {why}"),
             Self::Address(error) => write!(f, "cannot tell the address of a listening socket: {error}"),
         }
@@ -75,7 +79,7 @@ impl std::error::Error for ServeError {
         match self {
             Self::Listen(error) => Some(error),
             Self::Address(error) => Some(error),
-            Self::Token(_) => None,
+            Self::Token(_) | Self::Gate(_) => None,
         }
     }
 }
@@ -85,7 +89,10 @@ impl std::error::Error for ServeError {
 /// # Errors
 /// An address cannot be listened on. Nothing is left running then.
 pub async fn serve(options: Options, shutdown: Shutdown) -> Result<Running, ServeError> {
-    let token = SharedToken::read(&options.admin_token_file).map_err(ServeError::Token)?;
+    let token = Arc::new(SharedToken::read(&options.admin_token_file).map_err(ServeError::Token)?);
+    let gate =
+        Gate::new(Arc::clone(&token), &options.http_auth, &options.debug_routes).map_err(ServeError::Gate)?;
+    tracing::info!("{}", gate.summary());
     let seats = Seats::new(options.max_connections, options.max_connections_per_ip);
     let tcp = listen::bind(&options.tcp_address, options::TCP_ADDRESS).await.map_err(ServeError::Listen)?;
     let http =
@@ -108,7 +115,7 @@ pub async fn serve(options: Options, shutdown: Shutdown) -> Result<Running, Serv
         broker_registrations_max: or_any(options.max_registrations_per_connection),
     };
     let state = Arc::new(State::new(rules, about, token));
-    let router = http::router(Arc::clone(&state));
+    let router = http::router(Arc::clone(&state), gate);
     let done = tokio::spawn(async move {
         let web = daemon::http::serve(http, router, shutdown.clone());
         let (served, ()) = tokio::join!(web, accept(tcp, state, seats, shutdown));

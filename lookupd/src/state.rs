@@ -2,7 +2,7 @@
 //! own name.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use daemon::http::Requests;
@@ -23,11 +23,11 @@ pub(crate) struct State {
     lookups_found: AtomicU64,
     lookups_missed: AtomicU64,
     /// What brokers must register with.
-    pub(crate) token: SharedToken,
+    pub(crate) token: Arc<SharedToken>,
 }
 
 impl State {
-    pub(crate) fn new(rules: Rules, about: LookupdInfo, token: SharedToken) -> Self {
+    pub(crate) fn new(rules: Rules, about: LookupdInfo, token: Arc<SharedToken>) -> Self {
         let started_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let registry = Mutex::new(Registry::new(rules));
         Self {

@@ -12,6 +12,7 @@ use protocol::{ChannelName, TopicName};
 use protocol::{Command, Phase};
 use queue::{InFlightError, Now, Subscription, WallTime};
 
+use super::authorize::Wish;
 use super::replies::Verb;
 use super::{Consumes, Opening, Session, Step};
 use crate::channel::SubscribeError;
@@ -40,13 +41,10 @@ impl Session {
             Command::Requeue { id, delay } => self.requeue(shard, &id, delay, now),
             Command::Touch { id } => self.touch(&id, now),
             Command::Ready { count } => self.ready(shard, count),
-            Command::Subscribe { topic, channel } => self.subscribe(shard, topic, channel),
+            Command::Subscribe { topic, channel } => self.subscribe(shard, topic, channel, now.instant),
             Command::Close => self.close_wait(),
             Command::Identify { body } => self.identify(shard, body),
-            Command::Auth { .. } => {
-                self.reply_error(&Error::auth_disabled());
-                Step::Close
-            }
+            Command::Auth { secret } => self.auth(shard, secret),
             Command::Nop => Step::Next,
         }
     }
@@ -60,6 +58,9 @@ impl Session {
         due: Option<WallTime>,
         now: Now,
     ) -> Step {
+        if let Some(instead) = self.forbids(shard, Wish::Publish { verb, topic: name }, now.instant) {
+            return instead;
+        }
         let Some(topic) = self.topic(shard, name) else { return open_topic(verb, name) };
         let messages = bodies.len() as u64;
         match topic.append(bodies, due, now) {
@@ -95,7 +96,17 @@ impl Session {
         Some(topic)
     }
 
-    fn subscribe(self: &Rc<Self>, shard: &Shard, topic: TopicName, channel: ChannelName) -> Step {
+    fn subscribe(
+        self: &Rc<Self>,
+        shard: &Shard,
+        topic: TopicName,
+        channel: ChannelName,
+        now: queue::Instant,
+    ) -> Step {
+        let wish = Wish::Subscribe { topic: topic.as_str(), channel: channel.as_str() };
+        if let Some(instead) = self.forbids(shard, wish, now) {
+            return instead;
+        }
         let found = shard.broker.topic(topic.as_str()).and_then(|found| {
             let channel = found.channel(&channel)?;
             Some(Consumes { topic: found, channel })
@@ -189,7 +200,7 @@ impl Session {
         self.outbox.client.enter(shown);
     }
 
-    fn consumes(&self) -> Option<Consumes> {
+    pub(super) fn consumes(&self) -> Option<Consumes> {
         self.state.borrow().consumes.clone()
     }
 }

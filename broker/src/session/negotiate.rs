@@ -69,7 +69,7 @@ fn granted(shard: &Shard, asked: &Identify) -> Granted {
         max_deflate_level: options.max_deflate_level,
         snappy: false,
         sample_rate: asked.sample_rate,
-        auth_required: false,
+        auth_required: shard.broker.guards.auth.is_some(),
         output_buffer_size: asked.output_buffer_size.bytes(OUTPUT_BUFFER_BYTES),
         output_buffer_timeout: millis(asked.output_buffer_timeout.duration(options.output_buffer_timeout)),
         topology_region: options.topology_region.clone(),

@@ -70,12 +70,21 @@ pub(super) enum Verb {
 impl Verb {
     /// nsqd: `E_PUB_FAILED PUB failed ...`, and likewise for the others.
     pub(super) fn failed(self, why: impl std::fmt::Display) -> Error {
-        let (code, verb) = match self {
-            Self::Pub => (Code::PubFailed, "PUB"),
-            Self::Mpub => (Code::MpubFailed, "MPUB"),
-            Self::Dpub => (Code::DpubFailed, "DPUB"),
+        let code = match self {
+            Self::Pub => Code::PubFailed,
+            Self::Mpub => Code::MpubFailed,
+            Self::Dpub => Code::DpubFailed,
         };
-        Error::new(code, format!("{verb} failed {why}"))
+        Error::new(code, format!("{} failed {why}", self.name()))
+    }
+
+    /// As on the wire.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Pub => "PUB",
+            Self::Mpub => "MPUB",
+            Self::Dpub => "DPUB",
+        }
     }
 }
 
