@@ -43,8 +43,28 @@ pub(crate) struct About {
     pub topology_zone: String,
     /// What the auth server calls the client, and where more is told of it; none before AUTH.
     pub identity: Option<(String, String)>,
+    /// It compresses with snappy.
+    pub snappy: bool,
+    /// It compresses with deflate.
+    pub deflate: bool,
+    /// What TLS agreed on; none in the clear.
+    pub tls: Option<Encrypted>,
     /// Messages published over this connection, by topic.
     pub published: BTreeMap<TopicName, u64>,
+}
+
+/// What TLS agreed on with a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Encrypted {
+    /// `TLS1.2` or `TLS1.3`.
+    pub version: &'static str,
+    /// As Go names them.
+    pub cipher_suite: String,
+    /// Of ALPN; mostly empty.
+    pub protocol: String,
+    /// Of the certificate the client showed. Who signed that is checked under `--tls-client-auth-policy=require-verify`
+    /// only.
+    pub common_name: Option<String>,
 }
 
 /// The states of a connection, numbered as stock `/stats` shows them.
@@ -73,6 +93,9 @@ impl Client {
             topology_region: String::new(),
             topology_zone: String::new(),
             identity: None,
+            snappy: false,
+            deflate: false,
+            tls: None,
             published: BTreeMap::new(),
         };
         Self { peer, connected_at, state: AtomicU8::new(State::Init as u8), about: Mutex::new(about) }
@@ -93,6 +116,18 @@ impl Client {
     /// The auth server knows it.
     pub(crate) fn authorize(&self, identity: &str, url: &str) {
         self.lock().identity = Some((shortened(identity), shortened(url)));
+    }
+
+    /// TLS is up.
+    pub(crate) fn encrypted(&self, agreed: Encrypted) {
+        self.lock().tls = Some(agreed);
+    }
+
+    /// Compression is on.
+    pub(crate) fn compressed(&self, is_snappy: bool) {
+        let mut about = self.lock();
+        about.snappy = is_snappy;
+        about.deflate = !is_snappy;
     }
 
     /// Count messages of `topic` as published over this connection.

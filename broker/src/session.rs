@@ -1,15 +1,18 @@
 //! One connection: read what is there, decode, execute; replies and messages are sent by the shard's tick.
-//! What each verb does is in `session/execute.rs`, sending in `session/send.rs`.
+//! What each verb does is in `session/execute.rs`, sending in `session/send.rs`, TLS and compression in
+//! `session/layers.rs`.
 
 mod authorize;
+mod deadlines;
 mod execute;
 mod intake;
+mod layers;
 mod negotiate;
 mod replies;
 mod send;
+mod upgrade;
 
 use std::cell::{Cell, RefCell};
-use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +20,7 @@ use std::time::Duration;
 use protocol::{ChannelName, TopicName};
 use protocol::{Code, Error};
 use protocol::{DecodeError, Decoder, Phase, Stage};
-use protocol::{HEARTBEAT, MAGIC_V2, encode_error, encode_response};
+use protocol::{MAGIC_V2, encode_error};
 use queue::{ConsumerId, Now};
 use tokio::sync::Notify;
 
@@ -26,18 +29,15 @@ use crate::channel::Channel;
 use crate::listener::Arrival;
 use crate::outbox::Outbox;
 use crate::session::authorize::Licence;
+use crate::session::deadlines::Pace;
 use crate::session::intake::Intake;
+use crate::session::layers::Layers;
 use crate::session::replies::{Replies, Verb};
 use crate::session::send::Unsent;
+use crate::session::upgrade::{Taken, Upgrade};
 use crate::shard::Shard;
 use crate::socket::Socket;
 use crate::topic::Topic;
-
-/// How long a connection may be silent before it says which protocol it speaks. nsqd waits for ever.
-const MAGIC_WITHIN: Duration = Duration::from_secs(10);
-
-/// How long a client may pause in the middle of a large body, which keeps memory from others.
-const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// A partial command grows by this much at a time, as its bytes arrive, whatever size it announces.
 const GROW_BYTES: usize = 64 * 1024;
@@ -54,6 +54,8 @@ pub(crate) struct Session {
     /// The way in for messages from other threads.
     pub outbox: Arc<Outbox>,
     socket: Socket,
+    /// None: everything is in the clear.
+    layers: RefCell<Option<Box<Layers>>>,
     _place: Admitted,
     unsent: RefCell<Unsent>,
     replies: RefCell<Replies>,
@@ -71,6 +73,15 @@ pub(crate) struct Session {
     ended: Notify,
     /// What the client is allowed, where that is asked.
     licence: RefCell<Licence>,
+    /// Layers are being put on: nothing may be said that is not part of that.
+    is_upgrading: Cell<bool>,
+    /// Nothing but IDENTIFY is heard before TLS.
+    needs_tls: Cell<bool>,
+    /// Its first command is done.
+    is_open: Cell<bool>,
+    came_at: u64,
+    /// The command that is not whole yet.
+    pace: Cell<Pace>,
     heard_at: Cell<u64>,
     heartbeat_at: Cell<u64>,
 }
@@ -101,6 +112,8 @@ enum Step {
     Next,
     /// Make something, then the same command again.
     Open(Opening),
+    /// Put layers on the connection, then the next command.
+    Upgrade(Upgrade),
     /// Nothing more is read from this client.
     Close,
 }
@@ -160,6 +173,7 @@ impl Session {
         let session = Self {
             outbox,
             socket,
+            layers: RefCell::default(),
             _place: arrival.place,
             unsent: RefCell::default(),
             replies: RefCell::default(),
@@ -171,6 +185,11 @@ impl Session {
             waits_for_room: Cell::new(false),
             ended: Notify::new(),
             licence: RefCell::default(),
+            is_upgrading: Cell::new(false),
+            needs_tls: Cell::new(broker.encryption.is_required_of_clients()),
+            is_open: Cell::new(false),
+            came_at: now.instant.0,
+            pace: Cell::default(),
             heard_at: Cell::new(now.instant.0),
             heartbeat_at: Cell::new(now.instant.0 + nanos(heartbeat)),
         };
@@ -194,29 +213,39 @@ impl Session {
                 self.is_held.set(false);
                 continue;
             }
-            tokio::select! {
-                biased;
-                () = self.changed.notified() => continue,
-                ready = self.socket.readable() => if ready.is_err() { break },
+            if self.has_more() {
+                tokio::task::yield_now().await;
+            } else {
+                tokio::select! {
+                    biased;
+                    () = self.changed.notified() => continue,
+                    ready = self.socket.readable() => if ready.is_err() { break },
+                }
             }
             if !self.admit(shard, &mut intake, &mut rest).await {
                 continue;
             }
             let mut buffer = assemble(shard, &mut rest);
-            match self.socket.try_read(&mut buffer) {
-                Ok(1..) => {
-                    let now = shard.broker.context.clock.now();
-                    self.heard_at.set(now.instant.0);
-                    let Ok(used) = self.process(shard, &mut decoder, &buffer, now).await else { break };
-                    buffer.drain(..used);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Ok(0) | Err(_) => {
-                    self.tell_truncated(&decoder, &buffer);
-                    break;
-                }
+            let taken = self.take(shard, &mut buffer);
+            let mut upgrade = None;
+            if taken != Taken::Nothing {
+                let now = shard.broker.context.clock.now();
+                self.heard_at.set(now.instant.0);
+                let Ok((used, asked)) = self.process(shard, &mut decoder, &buffer, now).await else { break };
+                upgrade = asked;
+                buffer.drain(..used);
+                Pace::note(&self.pace, buffer.len(), used > 0, now.instant);
+            }
+            if taken == Taken::Last {
+                self.tell_truncated(&decoder, &buffer);
+                break;
             }
             rest = keep_rest(shard, buffer);
+            if let Some(upgrade) = upgrade
+                && self.upgrade(shard, upgrade, std::mem::take(&mut rest)).await.is_err()
+            {
+                break;
+            }
             // Whatever comes next may be a long time away: others must not wait for it.
             self.holds_room.set(intake.keep_for(&rest));
         }
@@ -257,32 +286,6 @@ impl Session {
         self.changed.notify_one();
     }
 
-    /// Deadlines: a heartbeat that is due, a client that went silent, a client that does not read.
-    pub(crate) fn sweep(&self, now: queue::Instant) {
-        let (has_magic, heartbeat) = {
-            let state = self.state.borrow();
-            (state.has_magic, state.heartbeat)
-        };
-        let heard_at = if self.waits_for_room.get() { now.0 } else { self.heard_at.get() };
-        let silent = Duration::from_nanos(now.0.saturating_sub(heard_at));
-        if !has_magic && silent > MAGIC_WITHIN {
-            return self.close();
-        }
-        // nsqd: a body that stops half way keeps its memory until the heartbeats are missed.
-        if self.holds_room.get() && silent > BODY_WITHIN {
-            return self.abandon();
-        }
-        let Some(interval) = heartbeat else { return };
-        // nsqd: two missed heartbeats end the connection, without a frame.
-        if silent > 2 * interval || self.unsent.borrow().is_stuck(now, interval) {
-            return self.abandon();
-        }
-        if has_magic && now.0 >= self.heartbeat_at.get() {
-            self.heartbeat_at.set(now.0 + nanos(interval));
-            self.outbox.put(|out| encode_response(out, HEARTBEAT));
-        }
-    }
-
     /// The session's task ends: its messages go back to the channel.
     pub(crate) fn leave(self: &Rc<Self>, shard: &Rc<Shard>) {
         self.abandon();
@@ -296,14 +299,15 @@ impl Session {
         }
     }
 
-    /// Execute every whole command of `buffer`; how many bytes they took.
+    /// Execute every whole command of `buffer`, up to one that changes what the bytes behind it mean; how many bytes
+    /// they took.
     async fn process(
         self: &Rc<Self>,
         shard: &Rc<Shard>,
         decoder: &mut Decoder,
         buffer: &[u8],
         now: Now,
-    ) -> Result<usize, Over> {
+    ) -> Result<(usize, Option<Upgrade>), Over> {
         let mut used = self.magic(buffer)?;
         let mut tries = 0;
         while let Some(rest) = buffer.get(used..).filter(|rest| !rest.is_empty() && self.has_magic()) {
@@ -317,6 +321,7 @@ impl Session {
                         tries = 0;
                         continue;
                     }
+                    Step::Upgrade(upgrade) => return Ok((used + bytes, Some(upgrade))),
                     step => step,
                 },
                 Err(DecodeError::Reply { error, consumed }) => {
@@ -336,10 +341,11 @@ impl Session {
                     self.reply_error(&opening.keeps_going());
                     return Err(Over);
                 }
-                Step::Next | Step::Close => return Err(Over),
+                Step::Next | Step::Upgrade(_) | Step::Close => return Err(Over),
             }
         }
-        Ok(used)
+        self.is_open.set(self.is_open.get() || used > MAGIC_V2.len());
+        Ok((used, None))
     }
 
     /// Make what a command names, on the control runtime: disk and lookupds may take their time, and the
@@ -389,7 +395,11 @@ impl Session {
 
     fn stage(&self) -> Stage {
         let state = self.state.borrow();
-        Stage { phase: state.phase, heartbeats_off: state.heartbeat.is_none(), tls_pending: false }
+        Stage {
+            phase: state.phase,
+            heartbeats_off: state.heartbeat.is_none(),
+            tls_pending: self.needs_tls.get(),
+        }
     }
 
     /// The client closed its side in the middle of a command: nsqd says what it was still waiting for.

@@ -109,9 +109,9 @@ pub(crate) struct ClientStats {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pub_counts: Vec<PubCount>,
     pub tls: bool,
-    pub tls_cipher_suite: &'static str,
+    pub tls_cipher_suite: String,
     pub tls_version: &'static str,
-    pub tls_negotiated_protocol: &'static str,
+    pub tls_negotiated_protocol: String,
     pub tls_negotiated_protocol_is_mutual: bool,
 }
 
@@ -244,6 +244,7 @@ fn client(outbox: &Outbox) -> ClientStats {
     let about = outbox.client.about();
     let published = about.published.iter();
     let (auth_identity, auth_identity_url) = about.identity.clone().unwrap_or_default();
+    let tls = about.tls;
     ClientStats {
         client_id: about.client_id,
         hostname: about.hostname,
@@ -257,8 +258,8 @@ fn client(outbox: &Outbox) -> ClientStats {
         requeue_count: 0,
         connect_ts: outbox.client.connected_at,
         sample_rate: about.sample_rate,
-        deflate: false,
-        snappy: false,
+        deflate: about.deflate,
+        snappy: about.snappy,
         user_agent: about.user_agent,
         authed: about.identity.is_some(),
         auth_identity,
@@ -268,11 +269,11 @@ fn client(outbox: &Outbox) -> ClientStats {
         pub_counts: published
             .map(|(topic, count)| PubCount { topic: topic.to_string(), count: *count })
             .collect(),
-        tls: false,
-        tls_cipher_suite: "",
-        tls_version: "",
-        tls_negotiated_protocol: "",
-        tls_negotiated_protocol_is_mutual: false,
+        tls: tls.is_some(),
+        tls_negotiated_protocol_is_mutual: tls.is_some(),
+        tls_version: tls.as_ref().map_or("", |tls| tls.version),
+        tls_negotiated_protocol: tls.as_ref().map_or_else(String::new, |tls| tls.protocol.clone()),
+        tls_cipher_suite: tls.map_or_else(String::new, |tls| tls.cipher_suite),
     }
 }
 

@@ -1,10 +1,10 @@
-//! IDENTIFY: what the client says of itself and asks for, and what it is granted. TLS, compression and
-//! AUTH are not offered yet, and the answer says so.
+//! IDENTIFY: what the client says of itself and asks for, and what it is granted. Doing it is in `upgrade.rs`.
 
 use std::rc::Rc;
 
-use protocol::{Granted, Heartbeat, Identify, OK, encode_response};
+use protocol::{Error, Granted, Heartbeat, Identify, OK, encode_response};
 
+use super::upgrade::{Compression, Upgrade};
 use super::{Session, Step, nanos};
 use crate::shard::Shard;
 
@@ -30,16 +30,42 @@ impl Session {
             self.reply(|out| encode_response(out, OK));
             return Step::Next;
         }
-        match serde_json::to_vec(&granted(shard, &asked)) {
+        let upgrade = match self.upgrade_for(shard, &asked) {
+            Ok(upgrade) => upgrade,
+            Err(error) => {
+                self.reply_error(&error);
+                return Step::Close;
+            }
+        };
+        match serde_json::to_vec(&granted(shard, &asked, &upgrade)) {
             Ok(answer) => {
                 self.reply(|out| encode_response(out, &answer));
-                Step::Next
+                if upgrade.is_empty() { Step::Next } else { Step::Upgrade(upgrade) }
             }
             Err(error) => {
                 tracing::error!(%error, "cannot write the answer to IDENTIFY");
                 Step::Close
             }
         }
+    }
+
+    /// What of TLS and compression is both asked for and offered. A connection that has layers gets no more of them.
+    // nsqd: puts them on a second time, which no client understands.
+    fn upgrade_for(&self, shard: &Shard, asked: &Identify) -> Result<Upgrade, Error> {
+        let options = &shard.broker.options;
+        if self.layers.borrow().is_some() {
+            return Ok(Upgrade { tls: None, compression: None });
+        }
+        let certificates = shard.broker.encryption.certificates.as_ref();
+        let tls = certificates.filter(|_| asked.tls_v1).map(|certificates| certificates.server_config());
+        let compression = match (asked.snappy && options.is_snappy_on, asked.deflate && options.is_deflate_on)
+        {
+            (true, true) => return Err(Error::both_compressions()),
+            (true, false) => Some(Compression::Snappy),
+            (false, true) => Some(Compression::Deflate(asked.deflate_level)),
+            (false, false) => None,
+        };
+        Ok(Upgrade { tls, compression })
     }
 
     fn set_heartbeat(&self, shard: &Shard, asked: &Identify) {
@@ -55,19 +81,22 @@ impl Session {
     }
 }
 
-fn granted(shard: &Shard, asked: &Identify) -> Granted {
+fn granted(shard: &Shard, asked: &Identify, upgrade: &Upgrade) -> Granted {
     let options = &shard.broker.options;
     Granted {
         max_rdy_count: options.max_rdy_count,
         version: daemon::version::VERSION.to_owned(),
         max_msg_timeout_ms: millis(options.max_msg_timeout).into(),
         msg_timeout_ms: millis(asked.msg_timeout.unwrap_or(options.msg_timeout)).into(),
-        tls_v1: false,
-        deflate: false,
+        tls_v1: upgrade.tls.is_some(),
+        deflate: matches!(upgrade.compression, Some(Compression::Deflate(_))),
         // nsqd: the default level, as long as deflate is not on.
-        deflate_level: options.max_deflate_level.min(DEFLATE_LEVEL),
+        deflate_level: match upgrade.compression {
+            Some(Compression::Deflate(level)) => level,
+            _ => options.max_deflate_level.min(DEFLATE_LEVEL),
+        },
         max_deflate_level: options.max_deflate_level,
-        snappy: false,
+        snappy: upgrade.compression == Some(Compression::Snappy),
         sample_rate: asked.sample_rate,
         auth_required: shard.broker.guards.auth.is_some(),
         output_buffer_size: asked.output_buffer_size.bytes(OUTPUT_BUFFER_BYTES),

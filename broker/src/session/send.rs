@@ -85,24 +85,31 @@ impl Session {
             tokio::task::yield_now().await;
         }
         let all = async {
-            loop {
-                if self.unsent.borrow().is_empty() && !self.take_outbox() {
-                    if self.replies.borrow().is_empty() {
-                        return;
-                    }
-                    // A sync is under way for them.
-                    self.changed.notified().await;
-                    continue;
-                }
-                if self.write().is_err() {
-                    return;
-                }
-                if !self.unsent.borrow().is_empty() && self.socket.writable().await.is_err() {
-                    return;
-                }
+            self.send_all().await?;
+            if let Some(layers) = self.layers.borrow_mut().as_deref_mut() {
+                layers.close();
             }
+            self.send_all().await
         };
         let _in_time = timeout(LAST_BYTES_WITHIN, all).await;
+    }
+
+    /// Wait until all that is owed to the client now was taken by the socket.
+    pub(super) async fn send_all(self: &Rc<Self>) -> std::io::Result<()> {
+        loop {
+            if self.unsent.borrow().is_empty() && !self.take_outbox() {
+                if self.replies.borrow().is_empty() {
+                    return Ok(());
+                }
+                // A commit or a sync is under way for them.
+                self.changed.notified().await;
+                continue;
+            }
+            self.write()?;
+            if !self.unsent.borrow().is_empty() {
+                self.socket.writable().await?;
+            }
+        }
     }
 
     /// Take from the outbox, and have the channel looked at again if it was turned away there.
@@ -121,6 +128,14 @@ impl Session {
         unsent.start = 0;
         if self.replies.borrow_mut().settle(&mut unsent.bytes, &self.outbox) {
             self.outbox.close();
+        }
+        if let Some(layers) = self.layers.borrow_mut().as_deref_mut() {
+            let plain = std::mem::take(&mut unsent.bytes);
+            unsent.bytes = layers.seal(plain).unwrap_or_else(|error| {
+                tracing::error!(client = %self.outbox.client.peer, %error, "cannot be sent");
+                self.outbox.close();
+                Vec::new()
+            });
         }
         was_starved
     }
