@@ -14,7 +14,7 @@ pub(crate) enum Listener {
     /// `HOST:PORT`.
     Tcp(TcpListener),
     /// A path; its file goes with the listener.
-    Unix(UnixListener, SocketFile, String),
+    Unix { listener: UnixListener, path: String, _file: SocketFile },
 }
 
 /// A connection that was accepted and is on its way to the shard that will serve it.
@@ -69,8 +69,8 @@ impl Listener {
     pub(crate) async fn bind(address: &str) -> Result<Self, ListenError> {
         const FLAG: &str = "tcp-address";
         if is_path(address) {
-            let (listener, file) = bind_unix(address, FLAG)?;
-            return Ok(Self::Unix(listener, file, address.to_owned()));
+            let (listener, _file) = bind_unix(address, FLAG)?;
+            return Ok(Self::Unix { listener, path: address.to_owned(), _file });
         }
         bind(address, FLAG).await.map(Self::Tcp)
     }
@@ -79,7 +79,7 @@ impl Listener {
     pub(crate) fn address(&self) -> io::Result<Option<SocketAddr>> {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(Some),
-            Self::Unix(..) => Ok(None),
+            Self::Unix { .. } => Ok(None),
         }
     }
 
@@ -87,7 +87,7 @@ impl Listener {
     pub(crate) fn name(&self) -> io::Result<String> {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(|address| address.to_string()),
-            Self::Unix(_, _, path) => Ok(path.clone()),
+            Self::Unix { path, .. } => Ok(path.clone()),
         }
     }
 
@@ -98,7 +98,7 @@ impl Listener {
                 let (stream, peer) = listener.accept().await?;
                 Ok((Stream::Tcp(stream.into_std()?), Peer::Ip(canonical(peer))))
             }
-            Self::Unix(listener, ..) => {
+            Self::Unix { listener, .. } => {
                 let (stream, _) = listener.accept().await?;
                 Ok((Stream::Unix(stream.into_std()?), Peer::Unix))
             }

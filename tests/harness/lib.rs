@@ -6,11 +6,13 @@
 mod auth_server;
 mod authority;
 mod binaries;
+mod certificate;
 mod clients;
 mod cluster;
 pub mod corpus;
 mod dialogue;
 mod http;
+mod link;
 mod lookupd;
 mod nsqd;
 mod peer;
@@ -22,6 +24,7 @@ pub use authority::Authority;
 pub use binaries::{
     nsq_bench as nsq_bench_binary, nsqd as nsqd_binary, nsqlookupd as nsqlookupd_binary, root,
 };
+pub use certificate::Certificate;
 pub use clients::{Client, client, diskqueue, go_client, python_client};
 pub use cluster::Cluster;
 pub use dialogue::Dialogue;

@@ -37,6 +37,18 @@ impl Nsqd {
         Self::on(data, flags)
     }
 
+    /// With its clients' listener at a path instead of a port.
+    #[track_caller]
+    pub fn with_unix(path: &Path, flags: &[&str]) -> Self {
+        let data = TempDir::new().unwrap_or_else(|error| panic!("a folder for nsqd's data: {error}"));
+        let mut flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        flags.push(format!("--tcp-address={}", path.display()));
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let process = launch(any, any, data.path(), &flags);
+        let http = process.address("HTTP");
+        Self { process, flags, tcp: any, http, data }
+    }
+
     /// On a data folder that holds something already.
     #[track_caller]
     pub fn on(data: TempDir, flags: &[&str]) -> Self {

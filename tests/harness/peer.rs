@@ -1,18 +1,23 @@
 //! A client of the wire protocol V2 with nothing in between: it sends what a test says, byte for byte if need be, and
 //! reads frames. Layouts are spelled out here on their own, from the protocol and not from our encoder.
 
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io::{ErrorKind, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use rustls::ClientConfig;
+use serde_json::{Value, json};
 
+use crate::link::{Link, Socket};
 use crate::waiting::PATIENCE;
 
 /// One connection to nsqd.
 #[derive(Debug)]
 pub struct Peer {
-    stream: TcpStream,
+    link: Link,
     /// Bytes read that are not a whole frame yet.
     inbox: Vec<u8>,
     is_closed: bool,
@@ -68,40 +73,61 @@ impl Peer {
     pub fn connect_silent(address: SocketAddr) -> Self {
         let stream =
             TcpStream::connect(address).unwrap_or_else(|error| panic!("connecting to {address}: {error}"));
-        let prepared = stream.set_nodelay(true).and(stream.set_write_timeout(Some(PATIENCE)));
+        let prepared = stream.set_nodelay(true);
         assert!(prepared.is_ok(), "{prepared:?}");
-        Self { stream, inbox: Vec::new(), is_closed: false }
+        Self::over(Socket::Tcp(stream))
+    }
+
+    /// Connect to a unix socket and send the magic.
+    #[track_caller]
+    pub fn connect_unix(path: &Path) -> Self {
+        let stream = UnixStream::connect(path)
+            .unwrap_or_else(|error| panic!("connecting to {}: {error}", path.display()));
+        let mut peer = Self::over(Socket::Unix(stream));
+        peer.send(b"  V2");
+        peer
+    }
+
+    #[track_caller]
+    fn over(socket: Socket) -> Self {
+        let link = Link::new(socket);
+        let prepared = link.set_write_timeout(PATIENCE);
+        assert!(prepared.is_ok(), "{prepared:?}");
+        Self { link, inbox: Vec::new(), is_closed: false }
     }
 
     /// This end's address, as nsqd shows it in its statistics.
     pub fn address(&self) -> String {
-        self.stream.local_addr().map(|address| address.to_string()).unwrap_or_default()
+        match &self.link.socket {
+            Socket::Tcp(stream) => stream.local_addr().map(|address| address.to_string()).unwrap_or_default(),
+            Socket::Unix(_) => "@".to_owned(),
+        }
     }
 
     /// Write bytes as they are.
     #[track_caller]
     pub fn send(&mut self, bytes: &[u8]) {
-        if let Err(error) = self.stream.write_all(bytes) {
+        if let Err(error) = self.link.send(bytes) {
             panic!("sending {} bytes: {error}", bytes.len());
         }
     }
 
     /// Write bytes as they are; nsqd may have closed already.
     pub fn try_send(&mut self, bytes: &[u8]) -> bool {
-        self.stream.write_all(bytes).is_ok()
+        self.link.send(bytes).is_ok()
     }
 
     /// Write bytes as they are; false when nsqd did not take all of them in that time.
     pub fn try_send_within(&mut self, bytes: &[u8], time: Duration) -> bool {
-        let limited = self.stream.set_write_timeout(Some(time));
-        let sent = limited.and_then(|()| self.stream.write_all(bytes));
-        let _ = self.stream.set_write_timeout(Some(PATIENCE));
+        let limited = self.link.set_write_timeout(time);
+        let sent = limited.and_then(|()| self.link.send(bytes));
+        let _ = self.link.set_write_timeout(PATIENCE);
         sent.is_ok()
     }
 
     /// Close the sending direction only: nsqd reads an end of file.
     pub fn send_nothing_more(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.link.shutdown_write();
     }
 
     /// A command without a body.
@@ -114,6 +140,100 @@ impl Peer {
     #[track_caller]
     pub fn line_and_body(&mut self, line: &str, body: &[u8]) {
         self.send(&[line.as_bytes(), b"\n", &sized(body)].concat());
+    }
+}
+
+/// Layers, put on as clients do.
+impl Peer {
+    /// IDENTIFY, and whatever of TLS and compression nsqd then grants, each with its OK. `trust` is for TLS.
+    #[track_caller]
+    pub fn upgrade(&mut self, wishes: Value, trust: Option<Arc<ClientConfig>>) -> Value {
+        let granted = self.identify(wishes);
+        if let Some(config) = trust.filter(|_| granted["tls_v1"] == json!(true)) {
+            self.start_tls(config);
+            self.expect_response("OK");
+        }
+        if granted["snappy"] == json!(true) {
+            self.compress(Link::start_snappy);
+            self.expect_response("OK");
+        } else if granted["deflate"] == json!(true) {
+            self.compress(Link::start_deflate);
+            self.expect_response("OK");
+        }
+        granted
+    }
+
+    /// What came behind the last frame is compressed already.
+    #[track_caller]
+    fn compress(&mut self, start: impl FnOnce(&mut Link)) {
+        start(&mut self.link);
+        let early = std::mem::take(&mut self.inbox);
+        if let Err(error) = self.link.decompress(&early, &mut self.inbox) {
+            panic!("compression: {error}");
+        }
+    }
+
+    /// The handshake of TLS.
+    #[track_caller]
+    pub fn start_tls(&mut self, config: Arc<ClientConfig>) {
+        let done = Link::hello(config).and_then(|(tls, hello)| {
+            self.link.socket.write_all(&hello)?;
+            self.link.start_tls(tls, &std::mem::take(&mut self.inbox))
+        });
+        if let Err(error) = done {
+            panic!("the TLS handshake: {error}");
+        }
+    }
+
+    /// IDENTIFY and the first bytes of TLS in one go, then the rest of the handshake.
+    #[track_caller]
+    pub fn identify_and_hello(&mut self, mut wishes: Value, config: Arc<ClientConfig>) {
+        wishes["feature_negotiation"] = json!(true);
+        let (tls, hello) = Link::hello(config).unwrap_or_else(|error| panic!("TLS: {error}"));
+        let body = wishes.to_string();
+        self.send(&[b"IDENTIFY\n", &sized(body.as_bytes())[..], &hello].concat());
+        let Some(size) = self.until_inbox(4).map(|()| u32_at(&self.inbox, 0).unwrap_or(0)) else {
+            panic!("no answer to IDENTIFY");
+        };
+        let end = 4 + usize::try_from(size).unwrap_or(0);
+        self.until_inbox(end);
+        let early = self.inbox.split_off(end);
+        self.inbox.clear();
+        if let Err(error) = self.link.start_tls(tls, &early) {
+            panic!("the TLS handshake: {error}");
+        }
+    }
+
+    /// The text of an error frame that follows an alert of TLS, which comes in the clear.
+    #[track_caller]
+    pub fn receive_error_after_alert(&mut self) -> String {
+        const ALERT_BYTES: usize = 7;
+        self.until_inbox(ALERT_BYTES);
+        assert_eq!(self.inbox.first(), Some(&21), "an alert: {:?}", self.inbox);
+        self.inbox.drain(..ALERT_BYTES);
+        match self.receive() {
+            Frame::Error(text) => text,
+            other => panic!("expected an error, got {other:?}"),
+        }
+    }
+
+    /// Read until so many bytes are there that are not a frame yet.
+    fn until_inbox(&mut self, bytes: usize) -> Option<()> {
+        let limit = Instant::now() + PATIENCE;
+        while self.inbox.len() < bytes && !self.is_closed && Instant::now() < limit {
+            self.read_some(limit.saturating_duration_since(Instant::now()));
+        }
+        (self.inbox.len() >= bytes).then_some(())
+    }
+
+    /// Write bytes past the compression, if there is any.
+    pub fn try_send_uncompressed(&mut self, bytes: &[u8]) -> bool {
+        self.link.send_uncompressed(bytes).is_ok()
+    }
+
+    /// Write bytes to the socket itself.
+    pub fn try_send_raw(&mut self, bytes: &[u8]) -> bool {
+        self.link.socket.write_all(bytes).is_ok()
     }
 }
 
@@ -281,12 +401,8 @@ impl Peer {
     }
 
     fn read_some(&mut self, wait: Duration) {
-        // A timeout of zero would be refused, and one of less than a millisecond rounds to that on some systems.
-        let _ = self.stream.set_read_timeout(Some(wait.max(Duration::from_millis(1))));
-        let mut buffer = [0; 64 * 1024];
-        match self.stream.read(&mut buffer) {
-            Ok(0) => self.is_closed = true,
-            Ok(count) => self.inbox.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+        match self.link.read(wait, &mut self.inbox) {
+            Ok(()) => {}
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             // A reset is what a close looks like when nsqd did not read all that was sent.

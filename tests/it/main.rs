@@ -34,6 +34,9 @@ mod identify;
 mod corpus;
 
 #[cfg(test)]
+mod layers;
+
+#[cfg(test)]
 mod http_api;
 #[cfg(test)]
 mod lookup;

@@ -123,11 +123,6 @@ impl Session {
         self.layers.borrow().as_ref().is_some_and(|layers| layers.has_more())
     }
 
-    /// Is the connection encrypted?
-    pub(super) fn is_encrypted(&self) -> bool {
-        self.layers.borrow().as_ref().is_some_and(|layers| layers.agreed().is_some())
-    }
-
     async fn begin_tls(
         self: &Rc<Self>,
         shard: &Shard,
