@@ -62,8 +62,7 @@ pub(crate) struct Encrypted {
     pub cipher_suite: String,
     /// Of ALPN; mostly empty.
     pub protocol: String,
-    /// Of the certificate the client showed. Who signed that is checked under `--tls-client-auth-policy=require-verify`
-    /// only.
+    /// Of the certificate the client showed, if authorities signed it.
     pub common_name: Option<String>,
 }
 

@@ -191,11 +191,12 @@ impl Session {
 
     async fn grants_for(&self, shard: &Shard, secret: Vec<u8>) -> Result<Grants, AskError> {
         let peer = self.outbox.client.peer;
+        let tls = self.outbox.client.about().tls;
         let who = Applicant {
             secret,
             remote_ip: peer.ip().map_or_else(String::new, |ip| ip.to_string()),
-            is_tls: false,
-            common_name: String::new(),
+            is_tls: tls.is_some(),
+            common_name: tls.and_then(|tls| tls.common_name).unwrap_or_default(),
         };
         let broker = std::sync::Arc::clone(&shard.broker);
         // On the control runtime: a slow auth server must not keep the shard's other sessions waiting.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::tls::ClientPolicy;
 use protocol::compress::{Decoder, Encoder};
 use protocol::{Error, OK, encode_response};
 use rustls::{ProtocolVersion, ServerConfig, ServerConnection};
@@ -139,7 +140,9 @@ impl Session {
             Err(_) => return self.tls_failed(&"the TLS handshake took too long").await,
         }
         if let Some(tls) = self.layers.borrow().as_ref().and_then(|layers| layers.agreed()) {
-            self.outbox.client.encrypted(encrypted(tls));
+            let policy =
+                shard.broker.encryption.certificates.as_ref().map(|certificates| certificates.policy());
+            self.outbox.client.encrypted(encrypted(tls, policy == Some(ClientPolicy::Verified)));
         }
         self.needs_tls.set(false);
         self.reply(|out| encode_response(out, OK));
@@ -199,8 +202,8 @@ impl Session {
     }
 }
 
-/// What `/stats` shows of TLS, in Go's words.
-fn encrypted(tls: &ServerConnection) -> Encrypted {
+/// What `/stats` shows of TLS, in Go's words, and the name in the client's certificate if authorities signed it.
+fn encrypted(tls: &ServerConnection, is_verified: bool) -> Encrypted {
     let version = match tls.protocol_version() {
         Some(ProtocolVersion::TLSv1_2) => "TLS1.2",
         Some(ProtocolVersion::TLSv1_3) => "TLS1.3",
@@ -212,6 +215,7 @@ fn encrypted(tls: &ServerConnection) -> Encrypted {
         // nsqd: shows those of TLS 1.3 as `Unknown 4865`, since it does not know their names.
         cipher_suite: suite.unwrap_or_default().replacen("TLS13_", "TLS_", 1),
         protocol: String::from_utf8_lossy(tls.alpn_protocol().unwrap_or_default()).into_owned(),
-        common_name: daemon::tls::client_name(tls.peer_certificates()),
+        // nsqd: tells auth servers the name in any certificate, which anybody can make.
+        common_name: daemon::tls::client_name(tls.peer_certificates()).filter(|_| is_verified),
     }
 }
