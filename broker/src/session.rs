@@ -186,7 +186,7 @@ impl Session {
             ended: Notify::new(),
             licence: RefCell::default(),
             is_upgrading: Cell::new(false),
-            needs_tls: Cell::new(broker.encryption.is_required_of_clients()),
+            needs_tls: Cell::new(broker.guards.encryption.is_required_of_clients()),
             is_open: Cell::new(false),
             came_at: now.instant.0,
             pace: Cell::default(),

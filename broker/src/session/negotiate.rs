@@ -56,7 +56,7 @@ impl Session {
         if self.layers.borrow().is_some() {
             return Ok(Upgrade { tls: None, compression: None });
         }
-        let certificates = shard.broker.encryption.certificates.as_ref();
+        let certificates = shard.broker.guards.encryption.certificates.as_ref();
         let tls = certificates.filter(|_| asked.tls_v1).map(|certificates| certificates.server_config());
         let compression = match (asked.snappy && options.is_snappy_on, asked.deflate && options.is_deflate_on)
         {

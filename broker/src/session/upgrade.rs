@@ -140,8 +140,13 @@ impl Session {
             Err(_) => return self.tls_failed(&"the TLS handshake took too long").await,
         }
         if let Some(tls) = self.layers.borrow().as_ref().and_then(|layers| layers.agreed()) {
-            let policy =
-                shard.broker.encryption.certificates.as_ref().map(|certificates| certificates.policy());
+            let policy = shard
+                .broker
+                .guards
+                .encryption
+                .certificates
+                .as_ref()
+                .map(|certificates| certificates.policy());
             self.outbox.client.encrypted(encrypted(tls, policy == Some(ClientPolicy::Verified)));
         }
         self.needs_tls.set(false);
