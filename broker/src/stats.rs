@@ -68,6 +68,13 @@ pub(crate) struct ChannelStats {
     pub in_flight_count: u64,
     pub deferred_count: u64,
     pub message_count: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub zone_local_msg_count: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub region_local_msg_count: u64,
+    /// nsqd: without the experiment, what was delivered from memory; here all that was delivered.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub global_msg_count: u64,
     pub requeue_count: u64,
     pub timeout_count: u64,
     /// Ours: messages whose records were found damaged, since the start.
@@ -185,6 +192,7 @@ fn channel_stats(topic: &Topic, channel: &Arc<Channel>, asked: &Asked<'_>) -> Ch
     let e2e_processing_latency = latency(topic, std::slice::from_ref(channel));
     let state = channel.lock();
     let queue = &state.queue;
+    let delivered = queue.delivered_counts();
     let clients = asked
         .with_clients
         .then(|| queue.consumers().map(|(_, outbox, counts)| consumer(outbox, &counts)).collect());
@@ -195,6 +203,9 @@ fn channel_stats(topic: &Topic, channel: &Arc<Channel>, asked: &Asked<'_>) -> Ch
         in_flight_count: queue.in_flight_count(),
         deferred_count: queue.deferred_count(),
         message_count: queue.message_count(),
+        zone_local_msg_count: delivered.zone,
+        region_local_msg_count: delivered.region,
+        global_msg_count: delivered.global,
         requeue_count: queue.requeue_count(),
         timeout_count: queue.timeout_count(),
         lost_count: queue.lost_count(),

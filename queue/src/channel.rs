@@ -9,6 +9,7 @@ use crate::backlog::Backlog;
 use crate::consumer::{Consumer, ConsumerCounts, ConsumerId, Consumers, Subscription};
 use crate::deferred::Deferred;
 use crate::in_flight::Timeouts;
+use crate::locality::LocalityCounts;
 use crate::position::Position;
 use crate::progress::{Changes, Progress, Saved};
 use crate::restored::Restored;
@@ -17,6 +18,7 @@ use crate::window::{Slot, State, Window};
 use outcome::{Deadlines, Expired, InFlightError, Left, SubscribeError};
 use parking::{Parking, Recalls};
 
+mod counts;
 pub(crate) mod dispatch;
 pub(crate) mod outcome;
 mod parking;
@@ -93,6 +95,7 @@ struct Tally {
     requeued: u64,
     timed_out: u64,
     lost: u64,
+    delivered: LocalityCounts,
     emptied: u64,
     /// With the front of the log. What a limit dropped is counted by the backlog.
     dropped: u64,
@@ -448,42 +451,6 @@ impl<H> Channel<H> {
     #[must_use]
     pub fn deferred_count(&self) -> u64 {
         self.tally.deferred + self.backlog.restored.deferred_count()
-    }
-
-    /// Messages that entered the channel since the start of the process.
-    #[must_use]
-    pub fn message_count(&self) -> u64 {
-        self.tally.messages
-    }
-
-    /// REQs so far. Messages of a consumer that went away are not among them.
-    #[must_use]
-    pub fn requeue_count(&self) -> u64 {
-        self.tally.requeued
-    }
-
-    /// Messages that were in flight for too long, so far.
-    #[must_use]
-    pub fn timeout_count(&self) -> u64 {
-        self.tally.timed_out
-    }
-
-    /// Messages given up because their record is damaged, so far.
-    #[must_use]
-    pub fn lost_count(&self) -> u64 {
-        self.tally.lost
-    }
-
-    /// Messages that emptying the channel took, so far.
-    #[must_use]
-    pub fn emptied_count(&self) -> u64 {
-        self.tally.emptied
-    }
-
-    /// Messages an ephemeral channel dropped because nobody took them in time, so far.
-    #[must_use]
-    pub fn dropped_count(&self) -> u64 {
-        self.tally.dropped + self.backlog.dropped_count()
     }
 
     /// How many sessions are subscribed.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::locality::Locality;
 use crate::ready_set::ReadySet;
 
 /// A session subscribed to a channel. The shell chooses the number and never uses it twice in one channel.
@@ -16,6 +17,8 @@ pub struct Subscription {
     pub msg_timeout: Duration,
     /// 0 = everything, otherwise about this many percent of what it is offered reach it.
     pub sample_rate: u8,
+    /// How near it is; none if that is not to be asked. Nearer ones are served first.
+    pub locality: Option<Locality>,
 }
 
 /// A consumer's numbers, as /stats shows them.
@@ -61,9 +64,10 @@ impl<H> Consumer<H> {
 pub(crate) struct Consumers<H> {
     slots: Vec<Option<Consumer<H>>>,
     ids: BTreeMap<ConsumerId, u32>,
-    ready: ReadySet,
+    /// Who may be offered a message, the nearest first. Without localities all are in the first.
+    ready: Tiers,
     /// Those of `ready` that this dispatch has not yet found full.
-    offered: ReadySet,
+    offered: Tiers,
     last_turn: u32,
 }
 
@@ -72,8 +76,8 @@ impl<H> Consumers<H> {
         Self {
             slots: Vec::new(),
             ids: BTreeMap::new(),
-            ready: ReadySet::default(),
-            offered: ReadySet::default(),
+            ready: Tiers::default(),
+            offered: Tiers::default(),
             // The first turn goes to the first consumer.
             last_turn: u32::MAX,
         }
@@ -84,7 +88,7 @@ impl<H> Consumers<H> {
     }
 
     pub(crate) fn ready_count(&self) -> usize {
-        self.ready.len()
+        self.ready.iter().map(ReadySet::len).sum()
     }
 
     pub(crate) fn index_of(&self, id: ConsumerId) -> Option<u32> {
@@ -113,7 +117,7 @@ impl<H> Consumers<H> {
     pub(crate) fn remove(&mut self, id: ConsumerId) -> Option<Consumer<H>> {
         let index = self.ids.remove(&id)?;
         let consumer = self.slots.get_mut(index as usize)?.take();
-        self.refresh(index);
+        self.leave(index);
         consumer
     }
 
@@ -136,12 +140,14 @@ impl<H> Consumers<H> {
 
     /// Begin a dispatch: everybody who is ready is offered something again.
     pub(crate) fn start_turns(&mut self) {
-        self.offered.copy_from(&self.ready);
+        for (offered, ready) in self.offered.iter_mut().zip(&self.ready) {
+            offered.copy_from(ready);
+        }
     }
 
-    /// Whose turn it is: round robin over those who still take part.
+    /// Whose turn it is: round robin over those who still take part, as long as there are any of the nearest.
     pub(crate) fn next_turn(&self) -> Option<u32> {
-        self.offered.next_after(self.last_turn)
+        self.offered.iter().find_map(|tier| tier.next_after(self.last_turn))
     }
 
     /// It was offered something, so the next turn is another's.
@@ -151,18 +157,27 @@ impl<H> Consumers<H> {
 
     /// It has no room: no more turns in this dispatch.
     pub(crate) fn leave_turns(&mut self, index: u32) {
-        self.offered.remove(index);
+        self.offered.iter_mut().for_each(|tier| tier.remove(index));
     }
 
     fn refresh(&mut self, index: u32) {
-        if self.at(index).is_some_and(Consumer::is_ready) {
-            self.ready.insert(index);
-        } else {
-            self.ready.remove(index);
-            self.offered.remove(index);
+        let Some(consumer) = self.at(index).filter(|consumer| consumer.is_ready()) else {
+            return self.leave(index);
+        };
+        let tier = consumer.subscription.locality.map_or(0, |locality| locality as usize);
+        if let Some(tier) = self.ready.get_mut(tier) {
+            tier.insert(index);
         }
     }
+
+    fn leave(&mut self, index: u32) {
+        self.ready.iter_mut().for_each(|tier| tier.remove(index));
+        self.leave_turns(index);
+    }
 }
+
+/// Sets of consumers by locality.
+type Tiers = [ReadySet; 3];
 
 /// The finalizer of splitmix64: neighbouring numbers come out unrelated, and the same number always the same.
 fn scatter(number: u64) -> u64 {

@@ -117,7 +117,9 @@ impl Pair {
         let msg_timeout = Duration::from_secs(seconds);
         let id = self.next_id;
         self.next_id += 1;
-        self.channel.subscribe(ConsumerId(id), id, Subscription { msg_timeout, sample_rate: 0 }).unwrap();
+        self.channel
+            .subscribe(ConsumerId(id), id, Subscription { msg_timeout, sample_rate: 0, locality: None })
+            .unwrap();
         self.naive.subscribe(id, msg_timeout);
     }
 

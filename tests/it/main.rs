@@ -12,6 +12,8 @@ mod startup;
 mod publish;
 #[cfg(test)]
 mod subscribe;
+#[cfg(test)]
+mod topology;
 
 #[cfg(test)]
 mod requeue;

@@ -10,13 +10,14 @@ use protocol::MessageId;
 use protocol::{CLOSE_WAIT, OK, encode_response};
 use protocol::{ChannelName, TopicName};
 use protocol::{Command, Phase};
-use queue::{InFlightError, Now, Subscription, WallTime};
+use queue::{InFlightError, Locality, Now, Subscription, WallTime};
 
 use super::authorize::Wish;
 use super::replies::Verb;
 use super::{Consumes, Opening, Session, Step};
 use crate::channel::SubscribeError;
-use crate::client;
+use crate::client::{self, About};
+use crate::options::Options;
 use crate::receipt::PublishError;
 use crate::record;
 use crate::shard::Shard;
@@ -116,6 +117,7 @@ impl Session {
         let asked = Subscription {
             msg_timeout: about.msg_timeout.unwrap_or(shard.broker.context.rules.msg_timeout),
             sample_rate: about.sample_rate,
+            locality: shard.broker.options.is_topology_aware.then(|| locality(&shard.broker.options, &about)),
         };
         match consumes.channel.subscribe(&self.outbox, asked) {
             Ok(()) => {
@@ -203,6 +205,12 @@ impl Session {
     pub(super) fn consumes(&self) -> Option<Consumes> {
         self.state.borrow().consumes.clone()
     }
+}
+
+/// How near a client says it is.
+fn locality(options: &Options, about: &About) -> Locality {
+    let broker = (options.topology_zone.as_str(), options.topology_region.as_str());
+    Locality::between(broker, (&about.topology_zone, &about.topology_region))
 }
 
 /// The name was checked by the decoder; were it not legal after all, nothing is made.

@@ -329,6 +329,7 @@ impl<H> Channel<H> {
         let attempts = chosen.attempts.saturating_add(1);
         let deadline = self.timeouts.arm(consumer.class, now, chosen.seq);
         let state = State::InFlight { owner: index, deadline, delivered_at: now };
+        self.tally.delivered.count(consumer.subscription.locality);
         let room = outlet.deliver(&consumer.handle, chosen.seq, attempts);
         self.take_over(chosen, attempts, outlet.waited(), state);
         if attempts > 1 || chosen.is_journaled {

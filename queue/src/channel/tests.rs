@@ -1,5 +1,6 @@
 //! Limits of a single call, and what scripts are too small to show.
 
+mod locality;
 mod scale;
 
 use std::time::Duration;
@@ -43,7 +44,13 @@ fn at(count: u64) -> Position {
 
 fn backlog_of(count: u64, sample_rate: u8) -> Channel<()> {
     let mut channel = Channel::new(RULES, at(0), at(count));
-    channel.subscribe(ONLY, (), Subscription { msg_timeout: Duration::from_secs(60), sample_rate }).unwrap();
+    channel
+        .subscribe(
+            ONLY,
+            (),
+            Subscription { msg_timeout: Duration::from_secs(60), sample_rate, locality: None },
+        )
+        .unwrap();
     channel.set_ready(ONLY, u64::MAX);
     channel
 }
@@ -91,7 +98,7 @@ fn sampled_out_messages_hold_nothing_back() {
 #[test]
 fn a_consumer_is_subscribed_once() {
     let mut channel = backlog_of(0, 0);
-    let subscription = Subscription { msg_timeout: Duration::from_secs(1), sample_rate: 0 };
+    let subscription = Subscription { msg_timeout: Duration::from_secs(1), sample_rate: 0, locality: None };
     assert_eq!(channel.subscribe(ONLY, (), subscription), Err(SubscribeError::Duplicate(ONLY)));
     assert_eq!(channel.unsubscribe(ONLY), Some(Left { requeued: 0, is_last: true }));
     assert_eq!(channel.unsubscribe(ONLY), None);
@@ -105,7 +112,11 @@ fn attempts_stop_counting_at_their_largest_number() {
     };
     let mut channel = Channel::restore(RULES, saved, at(1));
     channel
-        .subscribe(ONLY, (), Subscription { msg_timeout: Duration::from_secs(60), sample_rate: 0 })
+        .subscribe(
+            ONLY,
+            (),
+            Subscription { msg_timeout: Duration::from_secs(60), sample_rate: 0, locality: None },
+        )
         .unwrap();
     channel.set_ready(ONLY, 1);
     let mut outlet = Plain::default();
@@ -145,7 +156,11 @@ fn a_due_time_that_only_the_journal_knows_is_not_looked_for_in_the_record() {
     let saved = Saved { pending: pending.into(), ..Saved::default() };
     let mut channel = Channel::restore(RULES, saved, at(3));
     channel
-        .subscribe(ONLY, (), Subscription { msg_timeout: Duration::from_secs(60), sample_rate: 0 })
+        .subscribe(
+            ONLY,
+            (),
+            Subscription { msg_timeout: Duration::from_secs(60), sample_rate: 0, locality: None },
+        )
         .unwrap();
     channel.set_ready(ONLY, 9);
     channel.dispatch(later(0), &mut Holed);

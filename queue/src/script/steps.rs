@@ -106,7 +106,8 @@ impl World {
 
     fn subscribe(&mut self, consumer: &str, options: &[&str]) -> Outcome {
         let mut channel = "c";
-        let mut subscription = Subscription { msg_timeout: Duration::from_secs(60), sample_rate: 0 };
+        let mut subscription =
+            Subscription { msg_timeout: Duration::from_secs(60), sample_rate: 0, locality: None };
         let mut failure: &[&str] = &[];
         let mut rest = options;
         while let [word, value, after @ ..] = rest {

@@ -49,7 +49,11 @@ impl Dues {
 
 fn join(channel: &mut Channel<()>) {
     channel
-        .subscribe(ONLY, (), Subscription { msg_timeout: Duration::from_secs(60), sample_rate: 0 })
+        .subscribe(
+            ONLY,
+            (),
+            Subscription { msg_timeout: Duration::from_secs(60), sample_rate: 0, locality: None },
+        )
         .unwrap();
     channel.set_ready(ONLY, u64::MAX);
 }
