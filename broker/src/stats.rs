@@ -226,6 +226,11 @@ fn latency(topic: &Topic, channels: &[Arc<Channel>]) -> Latency {
     Latency::of(&merge(&sketches), quantiles)
 }
 
+/// Stock leaves such counts out.
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 fn consumer(outbox: &Outbox, counts: &ConsumerCounts) -> ClientStats {
     ClientStats {
         ready_count: counts.ready,
