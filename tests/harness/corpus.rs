@@ -9,7 +9,8 @@ mod wire;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-pub use play::{Failure, Target};
+pub use bytes::bytes;
+pub use play::{Failure, Target, fits};
 
 /// One file: cases for one daemon with certain flags.
 #[derive(Debug)]
@@ -50,7 +51,7 @@ impl Case {
         let names = ["t", "t2"].map(|name| (name.to_owned(), name.to_owned()));
         let sends = self.steps.iter().filter(|step| step.verb == "send" && step.connection == 'A');
         sends
-            .filter_map(|step| bytes::bytes(&substitute(&step.text, &names.clone().into())).ok())
+            .filter_map(|step| bytes(&substitute(&step.text, &names.clone().into())).ok())
             .flatten()
             .collect()
     }

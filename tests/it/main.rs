@@ -47,9 +47,9 @@ mod lookup_peers;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
-mod stats;
+mod routes;
 #[cfg(test)]
-mod statsd;
+mod stats;
 #[cfg(test)]
 mod third_parties;
 

@@ -20,7 +20,10 @@ pub(super) enum Expected {
 }
 
 /// The bytes of a `send:` line.
-pub(super) fn bytes(text: &str) -> Result<Vec<u8>, String> {
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn bytes(text: &str) -> Result<Vec<u8>, String> {
     let mut words = Words::new(text)?;
     let bytes = words.bytes()?;
     words.end()?;

@@ -216,7 +216,7 @@ fn shown(debug: String, text: Option<&Vec<u8>>) -> String {
 }
 
 /// A text against a pattern in which `<any>` stands for any text, also for none.
-fn fits(pattern: &[u8], text: &[u8]) -> bool {
+pub fn fits(pattern: &[u8], text: &[u8]) -> bool {
     const ANY: &[u8] = b"<any>";
     let Some(at) = pattern.windows(ANY.len()).position(|window| window == ANY) else {
         return pattern == text;
