@@ -22,6 +22,7 @@ use protocol::{ChannelName, TopicName};
 use serde::Serialize;
 
 use crate::broker::{Broker, OpenError};
+use crate::options::Options;
 
 /// What handlers are given.
 #[derive(Debug, Clone)]
@@ -37,6 +38,17 @@ pub(crate) struct Addresses {
     pub tcp: Option<SocketAddr>,
     /// For HTTP, if it is on.
     pub http: Option<SocketAddr>,
+}
+
+impl Addresses {
+    /// The ports for TCP and HTTP that others are told: those to broadcast, where they are set, or the real ones.
+    pub(crate) fn told(self, options: &Options) -> (u16, u16) {
+        let or_real = |broadcast: u16, real: Option<SocketAddr>| match broadcast {
+            0 => real.map_or(0, |address| address.port()),
+            broadcast => broadcast,
+        };
+        (or_real(options.broadcast_tcp_port, self.tcp), or_real(options.broadcast_http_port, self.http))
+    }
 }
 
 /// All routes. Each stands with those of its kind, which says who may use it: a route without a kind cannot be added.

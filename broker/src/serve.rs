@@ -268,11 +268,11 @@ fn start_shards(broker: &Arc<Broker>) -> io::Result<(Vec<ShardHandle>, Vec<JoinH
 
 /// What lookupds are told: broadcast ports, where they are set, stand for the real ones.
 fn who_we_are(options: &Options, addresses: Addresses) -> PeerInfo {
-    let or_real = |broadcast: u16, real: u16| if broadcast == 0 { real } else { broadcast };
+    let (tcp_port, http_port) = addresses.told(options);
     PeerInfo {
         version: daemon::version::VERSION.to_owned(),
-        tcp_port: or_real(options.broadcast_tcp_port, addresses.tcp.map_or(0, |address| address.port())),
-        http_port: or_real(options.broadcast_http_port, addresses.http.map_or(0, |address| address.port())),
+        tcp_port,
+        http_port,
         hostname: daemon::host::hostname(),
         broadcast_address: options.broadcast_address.clone(),
         topology_zone: options.topology_zone.clone(),

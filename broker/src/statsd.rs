@@ -11,7 +11,8 @@ use tokio::net::{UdpSocket, lookup_host};
 
 use crate::broker::Broker;
 use crate::stats::{Asked, gather};
-use lines::{Pusher, packets, prefix};
+pub(crate) use lines::prefix;
+use lines::{Pusher, packets};
 
 /// nsqd: packets are spread over all but the last second of an interval.
 const QUIET: Duration = Duration::from_secs(1);

@@ -162,6 +162,15 @@ pub(crate) fn outcome(target: &Target, input: &[u8]) -> Result<Shape, String> {
     })
 }
 
+/// Mutated inputs of a target without an end, each from a seed: for a daemon that runs, which tells no shapes.
+pub fn garbage(target: &Target, seed: u64) -> impl Iterator<Item = Vec<u8>> {
+    let (mut random, seeds, words) = (Random::new(seed), target.inputs(), target.words);
+    std::iter::repeat_with(move || {
+        let input = random.of(&seeds).cloned().unwrap_or_default();
+        mutated(&input, &seeds, words, &mut random)
+    })
+}
+
 /// The most memory this process ever held.
 pub fn peak_resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

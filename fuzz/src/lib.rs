@@ -8,6 +8,7 @@ mod random;
 mod shape;
 pub mod targets;
 
+pub use campaign::garbage;
 pub use campaign::{Budget, Campaign, Crash, Report, peak_resident_bytes};
 pub use shape::Shape;
 pub use targets::Target;

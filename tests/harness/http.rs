@@ -55,7 +55,19 @@ impl Reply {
 /// When there is none, or it is not HTTP.
 #[track_caller]
 pub fn request(address: SocketAddr, method: &str, target: &str, body: &[u8]) -> Reply {
-    match exchange(address, method, target, body) {
+    match exchange(address, method, target, "", body) {
+        Ok(reply) => reply,
+        Err(error) => panic!("{method} {target} at {address}: {error}"),
+    }
+}
+
+/// The same by somebody who shows this token.
+///
+/// # Panics
+/// When there is no reply, or it is not HTTP.
+#[track_caller]
+pub fn request_bearing(address: SocketAddr, token: &str, method: &str, target: &str, body: &[u8]) -> Reply {
+    match exchange(address, method, target, &format!("Authorization: Bearer {token}\r\n"), body) {
         Ok(reply) => reply,
         Err(error) => panic!("{method} {target} at {address}: {error}"),
     }
@@ -66,13 +78,19 @@ pub(crate) fn list<'a>(object: &'a Value, name: &str) -> &'a [Value] {
     object.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
-fn exchange(address: SocketAddr, method: &str, target: &str, body: &[u8]) -> std::io::Result<Reply> {
+fn exchange(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &str,
+    body: &[u8],
+) -> std::io::Result<Reply> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let length = body.len();
     let head = format!(
-        "{method} {target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        "{method} {target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n{headers}Connection: close\r\n\r\n"
     );
     stream.write_all(head.as_bytes())?;
     // A server that refuses a body by its length may close before it was sent; its answer still counts.

@@ -28,7 +28,7 @@ pub use certificate::Certificate;
 pub use clients::{Client, client, diskqueue, go_client, python_client};
 pub use cluster::Cluster;
 pub use dialogue::Dialogue;
-pub use http::{Reply, request};
+pub use http::{Reply, request, request_bearing};
 pub use lookupd::Lookupd;
 pub use nsqd::Nsqd;
 pub use peer::{Frame, Message, Peer};

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use harness::corpus::{bytes, fits};
-use harness::{Lookupd, Nsqd, Reply, request, root};
+use harness::{Lookupd, Nsqd, Reply, request, request_bearing, root};
 
 /// Sources that may hold routes of the daemon.
 const NSQD: &[&str] = &["broker/src/http.rs", "daemon/src/http/debug.rs"];
@@ -65,6 +65,56 @@ fn no_route_of_the_sources_is_missing_in_the_tables() {
     }
 }
 
+#[test]
+fn without_credentials_nothing_is_published_changed_or_shown_of_the_process() {
+    if only_stock() {
+        return println!("stock knows no credentials for HTTP");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, TOKEN).unwrap();
+    let token = format!("--admin-token-file={}", token.display());
+    let (nsqd, lookupd) = (Nsqd::with(&[&token]), Lookupd::with(&[&token]));
+    let (nsqd_all, lookupd_all) =
+        (Nsqd::with(&[&token, "--http-auth=all"]), Lookupd::with(&[&token, "--http-auth=all"]));
+    let mut wrong = String::new();
+    for (name, writes, all) in
+        [("nsqd", nsqd.http(), nsqd_all.http()), ("nsqlookupd", lookupd.http(), lookupd_all.http())]
+    {
+        let table = Table::read(&format!("tests/routes/{name}.txt"));
+        println!("{:<36} none  bad   admin  none (--http-auth=all)", table.path);
+        for route in &table.routes {
+            for method in &route.methods {
+                check_access(route, method, writes, all, &mut wrong);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+const TOKEN: &str = "a-token-of-the-tests-that-is-long-enough";
+
+/// One row of the matrix: who gets how far.
+fn check_access(route: &Route, method: &str, writes: SocketAddr, all: SocketAddr, wrong: &mut String) {
+    let path = route.path.replace("{option}", "log_level");
+    let none = request(writes, method, &path, b"").status;
+    let bad = request_bearing(writes, "not-the-token", method, &path, b"").status;
+    // A profile takes as long as it is asked to, and nobody here wants one.
+    let is_quick = !path.ends_with("/profile");
+    let admin = if is_quick { request_bearing(writes, TOKEN, method, &path, b"").status } else { 0 };
+    let none_of_all = request(all, method, &path, b"").status;
+    println!("  {method:<5} {path:<28} {none:<5} {bad:<5} {admin:<6} {none_of_all}");
+    let is_denied = |status: u16| status == 401 || status == 403;
+    let closed = route.access == "closed";
+    let is_right = is_denied(none) == closed
+        && is_denied(bad) == closed
+        && !is_denied(admin)
+        && is_denied(none_of_all) == (route.access != "probe");
+    if !is_right {
+        let _ = writeln!(wrong, "{method} {path} is {}: {none} {bad} {admin} {none_of_all}", route.access);
+    }
+}
+
 fn only_stock() -> bool {
     std::env::var("CORPUS").is_ok_and(|value| value == "stock")
 }
@@ -118,7 +168,7 @@ impl Table {
         let (route, access) = text.rsplit_once(": ")?;
         let (methods, path) = route.rsplit_once(' ')?;
         let methods = methods.split(' ').map(str::to_owned).collect();
-        let is_known = ["open", "closed"].contains(&access);
+        let is_known = ["probe", "open", "closed"].contains(&access);
         is_known.then(|| Route { methods, path: path.to_owned(), access: access.to_owned(), is_stock })
     }
 

@@ -5,13 +5,14 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use daemon::http::{error, json, text};
+use daemon::http::{empty, error, json, text};
 use daemon::options::Shown;
 use serde_json::Value;
 
 use super::publish::read_body;
 use super::{Api, bad_request};
 use crate::options::Options;
+use crate::statsd;
 
 /// The options that can be changed.
 const LOG_LEVEL: &str = "log_level";
@@ -19,6 +20,8 @@ const LOOKUPDS: &str = "nsqlookupd_tcp_addresses";
 
 pub(super) async fn read(State(api): State<Api>, Path(key): Path<String>) -> Response {
     match value(&api, &key) {
+        // nsqd: what is empty has no type of content.
+        Some(Shown::Text(value)) if value.is_empty() => empty(),
         Some(Shown::Text(value)) => text(value),
         Some(Shown::Json(value)) => json(&value),
         None => bad_request("INVALID_OPTION"),
@@ -58,6 +61,13 @@ fn value(api: &Api, key: &str) -> Option<Shown> {
         // Defaults that depend on the machine.
         "id" => Some(Shown::json(options.node_id)),
         "broadcast_address" => Some(Shown::Text(options.broadcast_address.clone())),
+        "broadcast_tcp_port" => Some(Shown::json(api.addresses.told(options).0)),
+        "broadcast_http_port" => Some(Shown::json(api.addresses.told(options).1)),
+        // nsqd: with what stands for %s.
+        "statsd_prefix" => {
+            let port = api.addresses.told(options).1;
+            Some(Shown::Text(statsd::prefix(&options.statsd.prefix, &options.broadcast_address, port)))
+        }
         "max_defer_timeout" => Some(Shown::nanos(options.max_defer_timeout)),
         "tls_required" => Some(Shown::json(tls_required(options))),
         "tls_min_version" => Some(Shown::json(tls_version(&options.tls.min_version))),

@@ -8,7 +8,7 @@ use crate::latency::Latency;
 use crate::stats::{ChannelStats, Memory, Stats, TopicStats};
 
 /// What names begin with. nsqd: %s is the host and port with `_` for their dots and colons, and a dot ends it all.
-pub(super) fn prefix(pattern: &str, host: &str, port: u16) -> String {
+pub(crate) fn prefix(pattern: &str, host: &str, port: u16) -> String {
     // nsqd: an IPv6 address stands in brackets.
     let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let mut prefix = pattern.replace("%s", &address.replace(['.', ':'], "_"));
