@@ -47,7 +47,7 @@ fn nsqlookupd_serves_others_after_garbage_is_thrown_at_it() {
 }
 
 fn throw(target: &str, magic: &[u8], address: SocketAddr) {
-    let target = Target::named(target).unwrap();
+    let Some(target) = Target::named(target) else { panic!("no target {target}") };
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             scope.spawn(move || {
@@ -61,8 +61,11 @@ fn throw(target: &str, magic: &[u8], address: SocketAddr) {
 
 /// Send it all, read until the daemon closes or has nothing more to say.
 fn connection(address: SocketAddr, magic: &[u8], input: &[u8]) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let connected = TcpStream::connect(address).and_then(|stream| {
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        Ok(stream)
+    });
+    let mut stream = connected.unwrap_or_else(|error| panic!("connecting: {error}"));
     // The daemon may close at any byte of it.
     let _ = stream.write_all(&[magic, input].concat());
     let _ = stream.shutdown(Shutdown::Write);
