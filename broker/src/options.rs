@@ -195,7 +195,6 @@ impl Options {
             ready_max: self.max_rdy_count,
             requeue_max: self.max_req_timeout,
             defer_max: self.max_defer_timeout,
-            identify_bytes_max: self.max_body_size,
             ..Limits::default()
         }
     }

@@ -45,6 +45,10 @@ const GROW_BYTES: usize = 64 * 1024;
 /// Replies a client may leave unread before nothing more is read from it.
 const UNREAD_REPLIES_MAX: usize = 1024 * 1024;
 
+/// Commands, and bytes of one read, after which others get their turn.
+const TURN_COMMANDS: u32 = 4096;
+const TURN_BYTES: usize = 128 * 1024;
+
 /// A command tries this often to find the topic it just had made: another client may delete it meanwhile.
 const OPEN_TRIES_MAX: u32 = 3;
 
@@ -226,7 +230,9 @@ impl Session {
                 continue;
             }
             let mut buffer = assemble(shard, &mut rest);
+            let before = buffer.len();
             let taken = self.take(shard, &mut buffer);
+            let is_much = buffer.len() - before >= TURN_BYTES;
             let mut upgrade = None;
             if taken != Taken::Nothing {
                 let now = shard.broker.context.clock.now();
@@ -248,6 +254,9 @@ impl Session {
             }
             // Whatever comes next may be a long time away: others must not wait for it.
             self.holds_room.set(intake.keep_for(&rest));
+            if is_much {
+                tokio::task::yield_now().await;
+            }
         }
         self.finish_sending().await;
     }
@@ -309,7 +318,7 @@ impl Session {
         now: Now,
     ) -> Result<(usize, Option<Upgrade>), Over> {
         let mut used = self.magic(buffer)?;
-        let mut tries = 0;
+        let (mut tries, mut commands) = (0, 0_u32);
         while let Some(rest) = buffer.get(used..).filter(|rest| !rest.is_empty() && self.has_magic()) {
             let early = self.forbids_batch(shard, rest, now.instant);
             let step = match decoder.decode(rest, self.stage()) {
@@ -319,6 +328,10 @@ impl Session {
                     Step::Next => {
                         used += bytes;
                         tries = 0;
+                        commands += 1;
+                        if commands.is_multiple_of(TURN_COMMANDS) {
+                            tokio::task::yield_now().await;
+                        }
                         continue;
                     }
                     Step::Upgrade(upgrade) => return Ok((used + bytes, Some(upgrade))),

@@ -71,6 +71,18 @@ impl Body {
         rest.get(SIZE_BYTES..end).ok_or(Stop::Short { need: end, missing: Missing::BytesOf(self) })
     }
 
+    /// Like `take`, for what anybody may send before it is known who he is.
+    // nsqd: the limit is that of an MPUB; what is beyond it is refused in the same words here.
+    pub(crate) fn take_small<'a>(self, rest: &'a [u8], limits: &Limits) -> Result<&'a [u8], Stop> {
+        let is_beyond = |size: i32| usize::try_from(size).is_ok_and(|size| size > limits.body_bytes_max);
+        let max = if size_at(rest, 0).is_some_and(is_beyond) {
+            limits.body_bytes_max
+        } else {
+            limits.identify_bytes_max.min(limits.body_bytes_max)
+        };
+        self.take(rest, max)
+    }
+
     /// The size as a length, if it is one that is allowed.
     pub(crate) fn check(self, size: i32, bytes_max: usize) -> Result<usize, Error> {
         match usize::try_from(size) {

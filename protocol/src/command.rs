@@ -20,7 +20,7 @@ pub struct Limits {
     pub requeue_max: Duration,
     /// Longest delay of DPUB; longer ones are refused (`--max-defer-timeout`).
     pub defer_max: Duration,
-    /// Longest body of IDENTIFY and of AUTH. nsqd: `--max-body-size` too.
+    /// Longest body of IDENTIFY and of AUTH, if that of an MPUB may be longer. nsqd: `--max-body-size` too.
     pub identify_bytes_max: usize,
     /// Longest command line, `\n` included. nsqd: its read buffer of 16 KiB.
     pub line_bytes_max: usize,
@@ -35,7 +35,7 @@ impl Default for Limits {
             ready_max: 2500,
             requeue_max: Duration::from_secs(3600),
             defer_max: Duration::from_secs(3600),
-            identify_bytes_max: 5_242_880,
+            identify_bytes_max: 65_536,
             line_bytes_max: 16_384,
         }
     }

@@ -200,7 +200,7 @@ impl<'a> Parser<'_, 'a> {
             }
             b"IDENTIFY" => {
                 self.in_phase("IDENTIFY", &[Phase::Init])?;
-                let body = Body::Whole("IDENTIFY").take(self.rest, self.limits.identify_bytes_max)?;
+                let body = Body::Whole("IDENTIFY").take_small(self.rest, self.limits)?;
                 Ok((Command::Identify { body }, 4 + body.len()))
             }
             b"AUTH" => self.auth(params),
@@ -213,7 +213,7 @@ impl<'a> Parser<'_, 'a> {
         if params.next().is_some() {
             return Err(invalid("AUTH invalid number of parameters").into());
         }
-        let secret = Body::Whole("AUTH").take(self.rest, self.limits.identify_bytes_max)?;
+        let secret = Body::Whole("AUTH").take_small(self.rest, self.limits)?;
         Ok((Command::Auth { secret }, 4 + secret.len()))
     }
 

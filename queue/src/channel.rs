@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::backlog::Backlog;
-use crate::consumer::{Consumer, ConsumerCounts, ConsumerId, Consumers, Subscription};
+use crate::consumer::{Consumer, ConsumerCounts, ConsumerId, Consumers, Subscription, Weight};
 use crate::deferred::Deferred;
 use crate::in_flight::Timeouts;
 use crate::locality::LocalityCounts;
@@ -352,7 +352,10 @@ impl<H> Channel<H> {
         self.timeouts.clear();
         self.deferred.clear();
         self.recalls.clear();
-        self.consumers.change_all(|counts| counts.in_flight = 0);
+        self.consumers.change_all(|counts| {
+            counts.in_flight = 0;
+            counts.in_flight_bytes = 0;
+        });
         self.backlog.jump(self.backlog.visible());
         self.changes.forget();
         self.tally = Tally { again: 0, in_flight: 0, deferred: 0, ..self.tally };
@@ -485,6 +488,7 @@ impl<H> Channel<H> {
                 owner,
                 class: consumer.class,
                 timeout: consumer.subscription.msg_timeout,
+                weight: slot.weight,
                 delivered_at,
             }),
             _ => Err(InFlightError::NotOwner),
@@ -495,10 +499,7 @@ impl<H> Channel<H> {
     fn land(&mut self, held: Held, seq: u64, count: impl FnOnce(&mut ConsumerCounts)) {
         self.tally.in_flight -= 1;
         self.timeouts.settle(held.class, seq, &self.window);
-        self.consumers.change(held.owner, |counts| {
-            counts.in_flight = counts.in_flight.saturating_sub(1);
-            count(counts);
-        });
+        self.consumers.land(held.owner, held.weight, count);
     }
 
     fn make_ready(&mut self, seq: u64) {
@@ -518,13 +519,14 @@ impl<H> Channel<H> {
     }
 
     fn time_out(&mut self, seq: u64) {
-        let Some(owner) = self.window.slot(seq).and_then(Slot::owner) else { return };
+        let Some(slot) = self.window.slot(seq) else { return };
+        let (weight, Some(owner)) = (slot.weight, slot.owner()) else { return };
         self.make_ready(seq);
         self.tally.in_flight -= 1;
         self.tally.timed_out += 1;
         self.changes.pend(seq);
         self.changes.hurry();
-        self.consumers.change(owner, |counts| counts.in_flight = counts.in_flight.saturating_sub(1));
+        self.consumers.land(owner, weight, |_| {});
     }
 
     /// Says whether the message was still waiting for this very time.
@@ -548,7 +550,7 @@ impl<H> Channel<H> {
             State::Deferred { .. } => self.tally.deferred -= 1,
             State::InFlight { owner, .. } => {
                 self.tally.in_flight -= 1;
-                self.consumers.change(owner, |counts| counts.in_flight = counts.in_flight.saturating_sub(1));
+                self.consumers.land(owner, slot.weight, |_| {});
             }
         }
     }
@@ -560,6 +562,7 @@ struct Held {
     owner: u32,
     class: usize,
     timeout: Duration,
+    weight: Weight,
     delivered_at: Instant,
 }
 

@@ -19,6 +19,30 @@ pub struct Subscription {
     pub sample_rate: u8,
     /// How near it is; none if that is not to be asked. Nearer ones are served first.
     pub locality: Option<Locality>,
+    /// Bytes of messages it may have in flight. With as many or more it gets nothing new; with none in flight it gets a
+    /// message of any size.
+    pub in_flight_bytes_max: u64,
+}
+
+/// The size of a message in flight, in the sixteen bits that a slot of the window has left for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weight(u16);
+
+impl Weight {
+    /// Sizes are counted in pieces of this; up to 16 MiB, and more counts as that.
+    const PIECE_BYTES: u64 = 256;
+
+    /// Of so many bytes.
+    #[must_use]
+    pub fn of(bytes: u64) -> Self {
+        Self(u16::try_from(bytes.div_ceil(Self::PIECE_BYTES)).unwrap_or(u16::MAX))
+    }
+
+    /// As bytes, rounded up.
+    #[must_use]
+    pub fn bytes(self) -> u64 {
+        u64::from(self.0) * Self::PIECE_BYTES
+    }
 }
 
 /// A consumer's numbers, as /stats shows them.
@@ -28,6 +52,8 @@ pub struct ConsumerCounts {
     pub ready: u64,
     /// Delivered to it, not yet finished, requeued or timed out.
     pub in_flight: u64,
+    /// The bytes of those, as [`Weight`] counts them.
+    pub in_flight_bytes: u64,
     /// Deliveries to it, redeliveries included.
     pub messages: u64,
     /// Messages it finished.
@@ -49,7 +75,10 @@ pub(crate) struct Consumer<H> {
 
 impl<H> Consumer<H> {
     pub(crate) fn is_ready(&self) -> bool {
-        !self.counts.is_closing && self.counts.in_flight < self.counts.ready
+        let counts = &self.counts;
+        let is_light =
+            counts.in_flight_bytes < self.subscription.in_flight_bytes_max || counts.in_flight == 0;
+        !counts.is_closing && counts.in_flight < counts.ready && is_light
     }
 
     /// Whether sampling drops this message when it is offered to this consumer.
@@ -119,6 +148,24 @@ impl<H> Consumers<H> {
         let consumer = self.slots.get_mut(index as usize)?.take();
         self.leave(index);
         consumer
+    }
+
+    /// One message more is in flight.
+    pub(crate) fn take_off(&mut self, index: u32, weight: Weight) {
+        self.change(index, |counts| {
+            counts.in_flight += 1;
+            counts.in_flight_bytes += weight.bytes();
+            counts.messages += 1;
+        });
+    }
+
+    /// One message is no longer in flight.
+    pub(crate) fn land(&mut self, index: u32, weight: Weight, count: impl FnOnce(&mut ConsumerCounts)) {
+        self.change(index, |counts| {
+            counts.in_flight = counts.in_flight.saturating_sub(1);
+            counts.in_flight_bytes = counts.in_flight_bytes.saturating_sub(weight.bytes());
+            count(counts);
+        });
     }
 
     /// Change one consumer's counts; whether it may be offered messages follows from them.

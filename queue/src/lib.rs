@@ -27,7 +27,7 @@ mod script;
 pub use channel::dispatch::{Dispatched, Fetched, Outlet, Room};
 pub use channel::outcome::{Deadlines, Expired, InFlightError, Left, SubscribeError};
 pub use channel::{Channel, ChannelRules};
-pub use consumer::{ConsumerCounts, ConsumerId, Subscription};
+pub use consumer::{ConsumerCounts, ConsumerId, Subscription, Weight};
 pub use locality::{Locality, LocalityCounts};
 pub use position::Position;
 pub use progress::{Pending, Progress, Saved};

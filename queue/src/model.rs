@@ -118,7 +118,11 @@ impl Pair {
         let id = self.next_id;
         self.next_id += 1;
         self.channel
-            .subscribe(ConsumerId(id), id, Subscription { msg_timeout, sample_rate: 0, locality: None })
+            .subscribe(
+                ConsumerId(id),
+                id,
+                Subscription { msg_timeout, sample_rate: 0, locality: None, in_flight_bytes_max: u64::MAX },
+            )
             .unwrap();
         self.naive.subscribe(id, msg_timeout);
     }

@@ -118,6 +118,7 @@ impl Session {
             msg_timeout: about.msg_timeout.unwrap_or(shard.broker.context.rules.msg_timeout),
             sample_rate: about.sample_rate,
             locality: shard.broker.options.is_topology_aware.then(|| locality(&shard.broker.options, &about)),
+            in_flight_bytes_max: shard.broker.options.max_in_flight_bytes,
         };
         match consumes.channel.subscribe(&self.outbox, asked) {
             Ok(()) => {

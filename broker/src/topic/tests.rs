@@ -105,7 +105,12 @@ fn channel(topic: &Arc<Topic>, name: &str) -> Arc<Channel> {
 /// Subscribe as consumer number `id` and take up to `ready` messages.
 fn consume(topic: &Arc<Topic>, channel: &Arc<Channel>, id: u64, ready: u64) -> Vec<Got> {
     let outbox = Outbox::new(ConsumerId(id), crate::socket::Peer::Unix, 0, Arc::default());
-    let asked = Subscription { msg_timeout: Duration::from_secs(60), sample_rate: 0, locality: None };
+    let asked = Subscription {
+        msg_timeout: Duration::from_secs(60),
+        sample_rate: 0,
+        locality: None,
+        in_flight_bytes_max: u64::MAX,
+    };
     channel.subscribe(&outbox, asked).unwrap();
     channel.ready(ConsumerId(id), ready);
     while channel.dispatch(topic.context.clock.now()) {}

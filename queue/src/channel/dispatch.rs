@@ -2,7 +2,7 @@
 //! Writing to sockets and reading the log are the outlet's.
 
 use super::Channel;
-use crate::consumer::Consumer;
+use crate::consumer::{Consumer, Weight};
 use crate::position::Position;
 use crate::time::{Age, Instant, Now, WallTime};
 use crate::window::{Slot, State};
@@ -94,6 +94,7 @@ struct Candidate {
     offset: u64,
     /// Deliveries so far.
     attempts: u16,
+    weight: Weight,
     /// Where the next record starts, if this one was unread.
     next: Option<u64>,
     /// The journal may have an entry for it, which must not outlive what it says.
@@ -226,10 +227,11 @@ impl<H> Channel<H> {
         };
         match outlet.fetch(slot.offset) {
             Fetched::Missing => Step::Missing(slot.offset),
-            Fetched::Message { seq: stored, .. } if stored == seq => Step::Found(Candidate {
+            Fetched::Message { seq: stored, next, .. } if stored == seq => Step::Found(Candidate {
                 seq,
                 offset: slot.offset,
                 attempts: slot.attempts,
+                weight: Weight::of(next.saturating_sub(slot.offset)),
                 next: None,
                 is_journaled: true,
                 is_untouched: false,
@@ -312,6 +314,7 @@ impl<H> Channel<H> {
             seq,
             offset: self.backlog.cursor().offset,
             attempts,
+            weight: Weight::of(next.saturating_sub(self.backlog.cursor().offset)),
             next: Some(next),
             is_journaled: known.is_some() || was_untouched,
             is_untouched: known.is_none() && attempts == 0,
@@ -337,10 +340,7 @@ impl<H> Channel<H> {
         }
         self.changes.deliver(chosen.seq);
         self.tally.in_flight += 1;
-        self.consumers.change(index, |counts| {
-            counts.in_flight += 1;
-            counts.messages += 1;
-        });
+        self.consumers.take_off(index, chosen.weight);
         room
     }
 
@@ -349,7 +349,10 @@ impl<H> Channel<H> {
         match chosen.next {
             Some(next) => {
                 self.backlog.pass(chosen.seq, next);
-                self.window.insert(chosen.seq, Slot { offset: chosen.offset, attempts, waited, state });
+                self.window.insert(
+                    chosen.seq,
+                    Slot { offset: chosen.offset, attempts, weight: chosen.weight, waited, state },
+                );
             }
             None => {
                 self.again.pop_front();
@@ -357,6 +360,7 @@ impl<H> Channel<H> {
                 if let Some(slot) = self.window.slot_mut(chosen.seq) {
                     slot.attempts = attempts;
                     slot.waited = waited;
+                    slot.weight = chosen.weight;
                     slot.state = state;
                 }
             }

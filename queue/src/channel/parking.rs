@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Channel;
 use super::dispatch::{Fetched, Outlet, Pass};
+use crate::consumer::Weight;
 use crate::time::{Age, WallTime};
 use crate::window::{Parked, Slot, State, base_of, bit_of, bits_of};
 
@@ -223,7 +224,16 @@ impl<H> Channel<H> {
                 continue;
             }
             let state = if *due > now { State::Deferred { due: *due } } else { State::Ready };
-            slots.push((*seq, Slot { offset: *offset, attempts: 0, waited: Age::default(), state }));
+            slots.push((
+                *seq,
+                Slot {
+                    offset: *offset,
+                    attempts: 0,
+                    weight: Weight::default(),
+                    waited: Age::default(),
+                    state,
+                },
+            ));
         }
         self.window.unpark(base, left, &slots);
         if !left.is_empty() {

@@ -48,7 +48,12 @@ fn backlog_of(count: u64, sample_rate: u8) -> Channel<()> {
         .subscribe(
             ONLY,
             (),
-            Subscription { msg_timeout: Duration::from_secs(60), sample_rate, locality: None },
+            Subscription {
+                msg_timeout: Duration::from_secs(60),
+                sample_rate,
+                locality: None,
+                in_flight_bytes_max: u64::MAX,
+            },
         )
         .unwrap();
     channel.set_ready(ONLY, u64::MAX);
@@ -98,7 +103,12 @@ fn sampled_out_messages_hold_nothing_back() {
 #[test]
 fn a_consumer_is_subscribed_once() {
     let mut channel = backlog_of(0, 0);
-    let subscription = Subscription { msg_timeout: Duration::from_secs(1), sample_rate: 0, locality: None };
+    let subscription = Subscription {
+        msg_timeout: Duration::from_secs(1),
+        sample_rate: 0,
+        locality: None,
+        in_flight_bytes_max: u64::MAX,
+    };
     assert_eq!(channel.subscribe(ONLY, (), subscription), Err(SubscribeError::Duplicate(ONLY)));
     assert_eq!(channel.unsubscribe(ONLY), Some(Left { requeued: 0, is_last: true }));
     assert_eq!(channel.unsubscribe(ONLY), None);
@@ -115,7 +125,12 @@ fn attempts_stop_counting_at_their_largest_number() {
         .subscribe(
             ONLY,
             (),
-            Subscription { msg_timeout: Duration::from_secs(60), sample_rate: 0, locality: None },
+            Subscription {
+                msg_timeout: Duration::from_secs(60),
+                sample_rate: 0,
+                locality: None,
+                in_flight_bytes_max: u64::MAX,
+            },
         )
         .unwrap();
     channel.set_ready(ONLY, 1);
@@ -159,7 +174,12 @@ fn a_due_time_that_only_the_journal_knows_is_not_looked_for_in_the_record() {
         .subscribe(
             ONLY,
             (),
-            Subscription { msg_timeout: Duration::from_secs(60), sample_rate: 0, locality: None },
+            Subscription {
+                msg_timeout: Duration::from_secs(60),
+                sample_rate: 0,
+                locality: None,
+                in_flight_bytes_max: u64::MAX,
+            },
         )
         .unwrap();
     channel.set_ready(ONLY, 9);
@@ -203,4 +223,50 @@ fn refusals_are_in_the_words_of_nsqd() {
         SubscribeError::LimitReached(2).to_string(),
         "the channel has all the 2 consumers it may have"
     );
+}
+
+#[test]
+fn a_consumer_with_too_many_bytes_in_flight_waits_until_it_has_finished_some() {
+    let mut channel: Channel<()> = Channel::new(RULES, at(0), at(100));
+    // Each message counts as 256 bytes.
+    let asked = Subscription {
+        msg_timeout: Duration::from_secs(60),
+        sample_rate: 0,
+        locality: None,
+        in_flight_bytes_max: 1024,
+    };
+    channel.subscribe(ONLY, (), asked).unwrap();
+    channel.set_ready(ONLY, 50);
+    let mut outlet = Plain::default();
+    channel.dispatch(later(0), &mut outlet);
+    assert_eq!(outlet.delivered.len(), 4);
+    channel.finish(ONLY, 0).unwrap();
+    channel.requeue(ONLY, 1, Duration::ZERO, later(1)).unwrap();
+    channel.dispatch(later(1), &mut outlet);
+    assert_eq!(outlet.delivered.len(), 6);
+    while channel.expire(later(61)).timed_out > 0 {}
+    channel.dispatch(later(61), &mut outlet);
+    assert_eq!((outlet.delivered.len(), channel.in_flight_count()), (10, 4));
+    channel.empty();
+    let counts = channel.consumers().next().unwrap().2;
+    assert_eq!((counts.in_flight, counts.in_flight_bytes), (0, 0));
+}
+
+#[test]
+fn a_consumer_with_nothing_in_flight_gets_a_message_of_any_size() {
+    let mut channel: Channel<()> = Channel::new(RULES, at(0), at(3));
+    let asked = Subscription {
+        msg_timeout: Duration::from_secs(60),
+        sample_rate: 0,
+        locality: None,
+        in_flight_bytes_max: 0,
+    };
+    channel.subscribe(ONLY, (), asked).unwrap();
+    channel.set_ready(ONLY, 50);
+    let mut outlet = Plain::default();
+    for seq in 0..3 {
+        channel.dispatch(later(0), &mut outlet);
+        assert_eq!(outlet.delivered.len() as u64, seq + 1);
+        channel.finish(ONLY, seq).unwrap();
+    }
 }

@@ -106,8 +106,12 @@ impl World {
 
     fn subscribe(&mut self, consumer: &str, options: &[&str]) -> Outcome {
         let mut channel = "c";
-        let mut subscription =
-            Subscription { msg_timeout: Duration::from_secs(60), sample_rate: 0, locality: None };
+        let mut subscription = Subscription {
+            msg_timeout: Duration::from_secs(60),
+            sample_rate: 0,
+            locality: None,
+            in_flight_bytes_max: u64::MAX,
+        };
         let mut failure: &[&str] = &[];
         let mut rest = options;
         while let [word, value, after @ ..] = rest {

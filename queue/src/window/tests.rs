@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::consumer::Weight;
 use crate::time::Age;
 use proptest::prelude::*;
 
 fn slot(offset: u64) -> Slot {
-    Slot { offset, attempts: 1, waited: Age::default(), state: State::Ready }
+    Slot { offset, attempts: 1, weight: Weight::default(), waited: Age::default(), state: State::Ready }
 }
 
 fn filled(seqs: impl IntoIterator<Item = u64>) -> Window {

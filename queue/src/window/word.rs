@@ -1,6 +1,7 @@
 //! One word of the window: 64 neighbouring numbers and what is owed of them, in the smallest form that can tell it.
 //! Which word has which form, and when it changes, is the window's.
 
+use crate::consumer::Weight;
 use crate::time::{Age, Instant, WallTime};
 
 /// Numbers in a word.
@@ -15,6 +16,8 @@ pub(crate) struct Slot {
     pub(crate) offset: u64,
     /// Deliveries so far.
     pub(crate) attempts: u16,
+    /// Its size, once it was delivered.
+    pub(crate) weight: Weight,
     /// How long after its publish the last delivery was. Costs nothing: it lies where there was padding.
     pub(crate) waited: Age,
     pub(crate) state: State,
@@ -313,7 +316,13 @@ impl Word {
 
 impl Full {
     pub(super) fn blank() -> Box<Self> {
-        let slot = Slot { offset: 0, attempts: 0, waited: Age::default(), state: State::Ready };
+        let slot = Slot {
+            offset: 0,
+            attempts: 0,
+            weight: Weight::default(),
+            waited: Age::default(),
+            state: State::Ready,
+        };
         Box::new(Self { parked: Parked::default(), slots: [slot; WORD as usize] })
     }
 }

@@ -36,8 +36,12 @@ const ELSEWHERE: Option<Locality> = Some(Locality::Elsewhere);
 fn channel(messages: u64, consumers: &[(Option<Locality>, u64)]) -> Channel<u64> {
     let mut channel = Channel::new(RULES, at(0), at(messages));
     for (number, (locality, ready)) in (0..).zip(consumers) {
-        let asked =
-            Subscription { msg_timeout: Duration::from_secs(60), sample_rate: 0, locality: *locality };
+        let asked = Subscription {
+            msg_timeout: Duration::from_secs(60),
+            sample_rate: 0,
+            locality: *locality,
+            in_flight_bytes_max: u64::MAX,
+        };
         channel.subscribe(ConsumerId(number), number, asked).unwrap();
         channel.set_ready(ConsumerId(number), *ready);
     }

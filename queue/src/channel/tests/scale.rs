@@ -52,7 +52,12 @@ fn join(channel: &mut Channel<()>) {
         .subscribe(
             ONLY,
             (),
-            Subscription { msg_timeout: Duration::from_secs(60), sample_rate: 0, locality: None },
+            Subscription {
+                msg_timeout: Duration::from_secs(60),
+                sample_rate: 0,
+                locality: None,
+                in_flight_bytes_max: u64::MAX,
+            },
         )
         .unwrap();
     channel.set_ready(ONLY, u64::MAX);
