@@ -1,6 +1,7 @@
-//! The auth server that nsqd asks about secrets, as small as it can be: it knows some secrets and allows each of them
-//! everything, and everybody else gets 403. Requests are kept for tests that look at them.
+//! The auth server that nsqd asks about secrets, as small as it can be: it knows some secrets and what each may do, and
+//! everybody else gets 403. Requests are kept for tests that look at them.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +12,11 @@ use std::time::Duration;
 pub struct AuthServer {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
+    known: Known,
 }
+
+/// Answers by secret.
+type Known = Arc<Mutex<BTreeMap<String, String>>>;
 
 /// What everybody with a known secret may do: everything, for an hour.
 const EVERYTHING: &str = r#"{"ttl":3600,"identity":"tester","identity_url":"","authorizations":
@@ -28,15 +33,27 @@ impl AuthServer {
         let listener = listener.unwrap_or_else(|error| panic!("a port for the auth server: {error}"));
         let address = listener.local_addr().unwrap_or_else(|error| panic!("{error}"));
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let secrets: Vec<String> = secrets.iter().map(|&secret| secret.to_owned()).collect();
-        let log = Arc::clone(&requests);
+        let known = secrets.iter().map(|&secret| (secret.to_owned(), EVERYTHING.to_owned())).collect();
+        let known: Known = Arc::new(Mutex::new(known));
+        let (log, secrets) = (Arc::clone(&requests), Arc::clone(&known));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 // A request that is broken off is nsqd's matter, not ours.
                 let _ = answer(&stream, &secrets, &log);
             }
         });
-        Self { address, requests }
+        Self { address, requests, known }
+    }
+
+    /// From now on `secret` is answered with this JSON.
+    pub fn tell(&self, secret: &str, answer: &str) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(secret.to_owned(), answer.to_owned());
+    }
+
+    /// From now on `secret` is answered with 403.
+    pub fn forget(&self, secret: &str) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(secret);
     }
 
     /// For `--auth-http-address`.
@@ -50,7 +67,7 @@ impl AuthServer {
     }
 }
 
-fn answer(mut stream: &TcpStream, secrets: &[String], log: &Mutex<Vec<String>>) -> std::io::Result<()> {
+fn answer(mut stream: &TcpStream, known: &Known, log: &Mutex<Vec<String>>) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
@@ -68,12 +85,15 @@ fn answer(mut stream: &TcpStream, secrets: &[String], log: &Mutex<Vec<String>>) 
     reader.read_exact(&mut body)?;
     let body = String::from_utf8_lossy(&body);
     let asked = format!("{} {body}", line.trim());
-    let is_known = secrets.iter().any(|secret| {
+    let is_in = |secret: &String| {
         asked.contains(&format!("secret={secret}&"))
             || asked.contains(&format!("secret={secret} "))
             || asked.contains(&format!("\"{secret}\""))
-    });
+    };
+    let known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = known.iter().find(|(secret, _)| is_in(secret)).map(|(_, answer)| answer.clone());
+    drop(known);
     log.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
-    let (status, text) = if is_known { ("200 OK", EVERYTHING) } else { ("403 Forbidden", "{}") };
+    let (status, text) = found.map_or(("403 Forbidden", "{}".to_owned()), |answer| ("200 OK", answer));
     write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len())
 }

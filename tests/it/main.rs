@@ -54,6 +54,8 @@ mod stats;
 mod third_parties;
 
 #[cfg(test)]
+mod auth;
+#[cfg(test)]
 mod creation;
 #[cfg(test)]
 mod durability;
