@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use daemon::http_client::{Endpoint, HttpError, Trust, call};
+use daemon::http_client::{Endpoint, HttpError, Terms, Trust, call};
 use serde_json::json;
 
 pub(crate) use grants::{Grants, Matching};
@@ -22,6 +22,7 @@ use crate::options::Options;
 pub(crate) struct Auth {
     servers: Vec<Endpoint>,
     is_post: bool,
+    connect_within: Duration,
     within: Duration,
     matching: Matching,
     trust: Trust,
@@ -29,7 +30,7 @@ pub(crate) struct Auth {
 }
 
 /// Who wants to be let in.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Applicant {
     /// What AUTH or the bearer token said. Never logged.
     pub secret: Vec<u8>,
@@ -47,12 +48,15 @@ impl std::fmt::Debug for Applicant {
     }
 }
 
+/// An answer may be this long: thousands of authorizations.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
 /// Why there are no grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AskError {
     /// A server answered, and it was not a yes.
     Refused,
-    /// No server answered.
+    /// No server answered, or none was able to.
     Unreachable,
 }
 
@@ -71,6 +75,7 @@ impl Auth {
         Ok(Some(Self {
             servers: servers.collect::<Result<_, _>>()?,
             is_post: access.auth_http_request_method.eq_ignore_ascii_case("post"),
+            connect_within: options.http_client_connect_timeout,
             within: options.http_client_request_timeout,
             matching: if access.auth_regex == "nsq" { Matching::Anywhere } else { Matching::Whole },
             trust: Trust::new(ca.map(Path::new)).map_err(|error| format!("--tls-root-ca-file: {error}"))?,
@@ -99,10 +104,18 @@ impl Auth {
 
     async fn ask_one(&self, server: &Endpoint, who: &Applicant) -> Result<Grants, (AskError, String)> {
         let (query, body) = if self.is_post { (String::new(), Some(form(who))) } else { (query(who), None) };
-        let answer = call(server, &query, body, &self.trust, self.within).await;
+        let terms = Terms {
+            trust: &self.trust,
+            connect_within: self.connect_within,
+            within: self.within,
+            body_bytes_max: ANSWER_BYTES_MAX,
+        };
+        let answer = call(server, &query, body, terms).await;
         let (status, body) = answer.map_err(|error| (AskError::Unreachable, told(&error)))?;
         if status != 200 {
-            return Err((AskError::Refused, format!("the auth server answered {status}")));
+            // Whoever stands before a server that is down says so with these.
+            let error = if status >= 500 { AskError::Unreachable } else { AskError::Refused };
+            return Err((error, format!("the auth server answered {status}")));
         }
         Grants::parse(&body, self.matching)
             .map_err(|why| (AskError::Refused, format!("the auth server's answer cannot be used: {why}")))
@@ -169,9 +182,10 @@ pub(crate) fn welcome(grants: &Grants) -> Vec<u8> {
     answer.to_string().into_bytes()
 }
 
-/// Grants that are kept until they expire, for HTTP, where every request brings its secret.
+/// Grants that are kept until they expire, for HTTP, where every request brings its secret. They are kept for all that the
+/// server was told: what it allows a secret from one address it may not allow from another.
 #[derive(Debug, Default)]
-pub(crate) struct Remembered(Mutex<HashMap<Vec<u8>, Known>>);
+pub(crate) struct Remembered(Mutex<HashMap<Applicant, Known>>);
 
 #[derive(Debug)]
 struct Known {
@@ -186,21 +200,21 @@ const TTL_MAX: Duration = Duration::from_secs(24 * 3600);
 const REMEMBERED_MAX: usize = 1000;
 
 impl Remembered {
-    /// What the secret allows, if that is known and still holds.
-    pub(crate) fn find(&self, secret: &[u8], now: Instant) -> Option<Arc<Grants>> {
-        self.lock().get(secret).filter(|known| now < known.until).map(|known| Arc::clone(&known.grants))
+    /// What is allowed, if that is known and still holds.
+    pub(crate) fn find(&self, who: &Applicant, now: Instant) -> Option<Arc<Grants>> {
+        self.lock().get(who).filter(|known| now < known.until).map(|known| Arc::clone(&known.grants))
     }
 
     /// Keep what the server said.
-    pub(crate) fn keep(&self, secret: Vec<u8>, grants: &Arc<Grants>, now: Instant) {
+    pub(crate) fn keep(&self, who: Applicant, grants: &Arc<Grants>, now: Instant) {
         let mut known = self.lock();
         if known.len() >= REMEMBERED_MAX {
             known.clear();
         }
-        known.insert(secret, Known { grants: Arc::clone(grants), until: now + grants.ttl.min(TTL_MAX) });
+        known.insert(who, Known { grants: Arc::clone(grants), until: now + grants.ttl.min(TTL_MAX) });
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Known>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Applicant, Known>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -251,9 +265,16 @@ mod tests {
     fn grants_are_remembered_until_they_expire() {
         let (remembered, now) = (Remembered::default(), Instant::now());
         let grants = Arc::new(Grants::parse(br#"{"ttl":10,"authorizations":[]}"#, Matching::Whole).unwrap());
-        remembered.keep(b"s".to_vec(), &grants, now);
-        assert!(remembered.find(b"s", now + Duration::from_secs(9)).is_some());
-        assert!(remembered.find(b"s", now + Duration::from_secs(10)).is_none());
-        assert!(remembered.find(b"t", now).is_none());
+        remembered.keep(applicant(b"s"), &grants, now);
+        assert!(remembered.find(&applicant(b"s"), now + Duration::from_secs(9)).is_some());
+        assert!(remembered.find(&applicant(b"s"), now + Duration::from_secs(10)).is_none());
+        assert!(remembered.find(&applicant(b"t"), now).is_none());
+        for other in [
+            Applicant { remote_ip: "10.0.0.1".into(), ..applicant(b"s") },
+            Applicant { common_name: String::new(), ..applicant(b"s") },
+            Applicant { is_tls: false, ..applicant(b"s") },
+        ] {
+            assert!(remembered.find(&other, now).is_none(), "{other:?}");
+        }
     }
 }

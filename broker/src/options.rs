@@ -37,6 +37,8 @@ pub(crate) struct Options {
     pub topology_region: String,
     pub topology_zone: String,
     pub http_client_request_timeout: Duration,
+    /// How long connecting to an auth server may take.
+    pub http_client_connect_timeout: Duration,
     pub node_id: u64,
     pub msg_timeout: Duration,
     pub max_msg_timeout: Duration,
@@ -145,6 +147,7 @@ impl Options {
             lookupd_tcp_addresses: values.list("lookupd-tcp-address").to_vec(),
             topology_region: values.text("topology-region").to_owned(),
             topology_zone: values.text("topology-zone").to_owned(),
+            http_client_connect_timeout: values.duration("http-client-connect-timeout"),
             http_client_request_timeout: values.duration("http-client-request-timeout"),
             node_id: node_id(values, &hostname)?,
             msg_timeout: at_least_ms(values, "msg-timeout")?,

@@ -14,7 +14,7 @@ use serde::Serialize;
 pub use front::finish;
 pub use gate::{Gate, gate};
 pub use requests::Requests;
-pub use serve::{ClientCertificate, Listener, peer, serve};
+pub use serve::{ClientCertificate, Encrypted, Listener, peer, serve};
 
 pub mod debug;
 mod front;

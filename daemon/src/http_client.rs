@@ -39,33 +39,46 @@ pub async fn post(addr: &str, path: &str, body: Bytes, timeout: Duration) -> Res
     within(timeout, addr, plain(Method::POST, addr, path, body)).await
 }
 
+/// What an endpoint is asked under.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// Whose certificates are believed over HTTPS.
+    pub trust: &'a Trust,
+    /// For the connection alone.
+    pub connect_within: Duration,
+    /// For everything, connecting included.
+    pub within: Duration,
+    /// The longest answer.
+    pub body_bytes_max: usize,
+}
+
 /// Asks an endpoint: a POST of `body` as JSON if there is one, otherwise a GET with `query`.
 ///
 /// # Errors
-/// As for `get`; over HTTPS also a certificate that `trust` does not know.
+/// As for `get`; over HTTPS also a certificate that is not believed.
 pub async fn call(
     endpoint: &Endpoint,
     query: &str,
     body: Option<Bytes>,
-    trust: &Trust,
-    timeout: Duration,
+    terms: Terms<'_>,
 ) -> Result<(u16, Bytes), HttpError> {
     let method = if body.is_some() { Method::POST } else { Method::GET };
     let (addr, path) = (endpoint.address(), endpoint.path_with(query));
     let asked = async {
-        let stream = connect(&addr).await?;
+        let stream = within(terms.connect_within, &addr, connect(&addr)).await?;
         let body = body.unwrap_or_default();
+        let max = terms.body_bytes_max;
         match endpoint.server_name() {
-            None => exchange(stream, method, &addr, &path, body).await,
+            None => exchange(stream, method, &addr, &path, body, max).await,
             Some(name) => {
-                let encrypted = trust.connector().connect(name, stream).await;
+                let encrypted = terms.trust.connector().connect(name, stream).await;
                 let encrypted =
                     encrypted.map_err(|source| HttpError::Connect { addr: addr.clone(), source })?;
-                exchange(encrypted, method, &addr, &path, body).await
+                exchange(encrypted, method, &addr, &path, body, max).await
             }
         }
     };
-    within(timeout, &addr, asked).await
+    within(terms.within, &addr, asked).await
 }
 
 /// Why a call gave no answer; every text names the address.
@@ -99,10 +112,12 @@ pub enum HttpError {
         /// What went wrong.
         reason: String,
     },
-    /// The reply is longer than `BODY_BYTES_MAX`.
+    /// The reply is longer than it may be.
     TooLarge {
         /// The `host:port` that was called.
         addr: String,
+        /// The limit, in bytes.
+        max: usize,
     },
 }
 
@@ -113,7 +128,7 @@ impl fmt::Display for HttpError {
             Self::Timeout { addr, after } => write!(f, "no answer from {addr} within {after:?}"),
             Self::Request { addr, reason } => write!(f, "cannot ask {addr}: {reason}"),
             Self::Exchange { addr, reason } => write!(f, "bad answer from {addr}: {reason}"),
-            Self::TooLarge { addr } => write!(f, "answer from {addr} is longer than {BODY_BYTES_MAX} bytes"),
+            Self::TooLarge { addr, max } => write!(f, "answer from {addr} is longer than {max} bytes"),
         }
     }
 }
@@ -139,7 +154,7 @@ async fn within<T>(
 async fn plain(method: Method, addr: &str, path: &str, body: Bytes) -> Result<(u16, Bytes), HttpError> {
     // Before connecting: what cannot be asked needs no connection.
     request(method.clone(), path, addr, Bytes::new()).map_err(|error| refused(addr, path, &error))?;
-    exchange(connect(addr).await?, method, addr, path, body).await
+    exchange(connect(addr).await?, method, addr, path, body, BODY_BYTES_MAX).await
 }
 
 async fn connect(addr: &str) -> Result<TcpStream, HttpError> {
@@ -156,6 +171,7 @@ async fn exchange(
     addr: &str,
     path: &str,
     body: Bytes,
+    max: usize,
 ) -> Result<(u16, Bytes), HttpError> {
     let request = request(method, path, addr, body).map_err(|error| refused(addr, path, &error))?;
     let broken = |reason: String| HttpError::Exchange { addr: addr.to_owned(), reason };
@@ -165,10 +181,10 @@ async fn exchange(
     let answer = async {
         let reply = sender.send_request(request).await.map_err(|error| broken(told(&error)))?;
         let status = reply.status().as_u16();
-        match Limited::new(reply.into_body(), BODY_BYTES_MAX).collect().await {
+        match Limited::new(reply.into_body(), max).collect().await {
             Ok(body) => Ok((status, body.to_bytes())),
             Err(error) if error.is::<LengthLimitError>() => {
-                Err(HttpError::TooLarge { addr: addr.to_owned() })
+                Err(HttpError::TooLarge { addr: addr.to_owned(), max })
             }
             Err(error) => Err(broken(told(error.as_ref()))),
         }

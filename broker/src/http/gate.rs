@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
 use daemon::access::{Kind, Verdict};
-use daemon::http::{Args, ClientCertificate, peer};
+use daemon::http::{Args, ClientCertificate, Encrypted, peer};
 
 use super::Api;
 use crate::auth::{Applicant, Grants};
@@ -48,17 +48,19 @@ fn may_publish(grants: &Grants, request: &Parts) -> bool {
 
 async fn grants(api: &Api, secret: Vec<u8>, request: &Parts) -> Option<Arc<Grants>> {
     let guards = &api.broker.guards;
-    if let Some(known) = guards.remembered.find(&secret, Instant::now()) {
-        return Some(known);
-    }
-    let shown = request.extensions.get::<ClientCertificate>();
+    // As over the wire: a name that nobody has signed is none.
+    let shown =
+        request.extensions.get::<ClientCertificate>().filter(|_| guards.encryption.verifies_clients());
     let who = Applicant {
-        secret: secret.clone(),
+        secret,
         remote_ip: peer(request).map_or_else(String::new, |peer| peer.ip().to_string()),
         common_name: shown.and_then(|shown| daemon::tls::common_name(&shown.0)).unwrap_or_default(),
-        is_tls: shown.is_some(),
+        is_tls: request.extensions.get::<Encrypted>().is_some(),
     };
+    if let Some(known) = guards.remembered.find(&who, Instant::now()) {
+        return Some(known);
+    }
     let grants = Arc::new(guards.auth.as_ref()?.ask(&who).await.ok()?);
-    guards.remembered.keep(secret, &grants, Instant::now());
+    guards.remembered.keep(who, &grants, Instant::now());
     Some(grants)
 }

@@ -73,14 +73,14 @@ pub(crate) const TABLE: &[Opt] = &[
         "http-client-connect-timeout",
         Kind::Duration,
         "2s",
-        "no effect: the limit of a request covers connecting",
+        "limit for connecting to an auth server",
         NETWORK,
     ),
     opt(
         "http-client-request-timeout",
         Kind::Duration,
         "5s",
-        "limit for asking nsqlookupd for the channels of a new topic, 1s at most",
+        "limit for asking an auth server, and nsqlookupd for the channels of a new topic, there 1s at most",
         NETWORK,
     ),
     opt("node-id", Kind::Int, "-1", "number 0-1023 in message ids; default from the hostname", GENERAL)

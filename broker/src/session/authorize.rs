@@ -128,6 +128,10 @@ impl Session {
     /// nobody unknown can make it hold one.
     pub(super) fn forbids_batch(&self, shard: &Shard, commands: &[u8], now: Instant) -> Option<Step> {
         shard.broker.guards.auth.as_ref()?;
+        if self.needs_tls.get() {
+            // That comes first, and the decoder says so.
+            return None;
+        }
         let params = commands.strip_prefix(b"MPUB ")?;
         let end = params.iter().position(|&byte| matches!(byte, b' ' | b'\r' | b'\n'))?;
         let topic = params.get(..end).filter(|name| is_valid_name(name))?;
@@ -138,7 +142,12 @@ impl Session {
     /// Ask the auth server for the bearer of `secret`.
     pub(super) async fn ask_auth_server(&self, shard: &Shard, secret: Vec<u8>) -> Result<(), Over> {
         let is_first = self.licence.borrow().grants.is_none();
-        let error = match self.grants_for(shard, secret.clone()).await {
+        // The client is not heard meanwhile: that is not its silence.
+        self.waits_for_room.set(true);
+        let answer = self.grants_for(shard, secret.clone()).await;
+        self.waits_for_room.set(false);
+        self.heard_at.set(self.heard_at.get().max(self.now_at(shard).instant.0));
+        let error = match answer {
             Ok(grants) if is_first && grants.count() == 0 => Error::no_authorizations(),
             Ok(grants) => {
                 self.outbox.client.authorize(&grants.identity, &grants.identity_url);
@@ -163,7 +172,8 @@ impl Session {
             if licence.grants.is_none() || now.0 < licence.rechecks_at {
                 return;
             }
-            licence.rechecks_at = now.0 + AGAIN_NS;
+            // Not again before this has come to an end.
+            licence.rechecks_at = u64::MAX;
         }
         tokio::task::spawn_local(Rc::clone(self).recheck_now(Rc::clone(shard)));
     }
@@ -180,7 +190,9 @@ impl Session {
             Wish::Subscribe { topic: consumes.topic.name.as_str(), channel: consumes.channel.name.as_str() };
         match answer {
             Ok(grants) if wish.is_granted(&grants) => self.licence.borrow_mut().take(grants, secret, now),
-            Err(AskError::Unreachable) if now.0 < expired_at.saturating_add(GRACE_NS) => {}
+            Err(AskError::Unreachable) if now.0 < expired_at.saturating_add(GRACE_NS) => {
+                self.licence.borrow_mut().rechecks_at = now.0.saturating_add(AGAIN_NS);
+            }
             Ok(_) | Err(AskError::Refused | AskError::Unreachable) => {
                 tracing::info!(client = %self.outbox.client.peer, "its authorization has ended");
                 self.reply_error(&wish.refusal());

@@ -13,7 +13,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
-use axum::http::{Request, StatusCode};
+use axum::http::{Extensions, Request, StatusCode};
 use axum::response::Response;
 use futures::FutureExt as _;
 use hyper::body::Incoming;
@@ -121,9 +121,13 @@ pub fn peer(request: &Parts) -> Option<SocketAddr> {
 #[derive(Debug, Clone)]
 pub struct ClientCertificate(pub CertificateDer<'static>);
 
+/// Stands in the extensions of requests that came over HTTPS.
+#[derive(Debug, Clone, Copy)]
+pub struct Encrypted;
+
 /// Serves `router` until shutdown, then stops accepting, lets running requests finish and returns within
-/// about a second. Requests carry `ConnectInfo<SocketAddr>`, from a unix socket 127.0.0.1:0, and `ClientCertificate` if
-/// there is one. A panic in a route answers 500 INTERNAL_ERROR.
+/// about a second. Requests carry `ConnectInfo<SocketAddr>`, from a unix socket 127.0.0.1:0, and over HTTPS `Encrypted`
+/// and the `ClientCertificate` if there is one. A panic in a route answers 500 INTERNAL_ERROR.
 ///
 /// # Errors
 /// None today: a failing accept is logged and tried again, since running out of file descriptors passes.
@@ -178,34 +182,41 @@ async fn connection(
     shutdown: Shutdown,
 ) {
     let Some(certificates) = certificates else {
-        return exchange(stream, peer, None, router, shutdown).await;
+        let tell = move |about: &mut Extensions| {
+            about.insert(ConnectInfo(peer));
+        };
+        return exchange(stream, router, shutdown, tell).await;
     };
     let acceptor = TlsAcceptor::from(certificates.server_config());
     match tokio::time::timeout(HANDSHAKE_WITHIN, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
             let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
             let shown = shown.map(|certificate| ClientCertificate(certificate.clone().into_owned()));
-            exchange(Box::new(stream), peer, shown, router, shutdown).await;
+            let tell = move |about: &mut Extensions| {
+                about.insert(ConnectInfo(peer));
+                about.insert(Encrypted);
+                if let Some(shown) = &shown {
+                    about.insert(shown.clone());
+                }
+            };
+            exchange(Box::new(stream), router, shutdown, tell).await;
         }
         Ok(Err(error)) => tracing::debug!("HTTPS: no handshake with {peer}: {error}"),
         Err(_) => tracing::debug!("HTTPS: no handshake with {peer} within {HANDSHAKE_WITHIN:?}"),
     }
 }
 
+/// Serves one connection. What is known of its other end is told to every request by `tell`.
 async fn exchange(
     stream: Box<dyn Stream>,
-    peer: SocketAddr,
-    shown: Option<ClientCertificate>,
     router: Router,
     shutdown: Shutdown,
+    tell: impl Fn(&mut Extensions),
 ) {
     let service = TowerToHyperService::new(router);
     let answer = service_fn(move |request| {
         let mut request: Request<Body> = request.map(|body: Incoming| Body::new(body));
-        request.extensions_mut().insert(ConnectInfo(peer));
-        if let Some(shown) = &shown {
-            request.extensions_mut().insert(shown.clone());
-        }
+        tell(request.extensions_mut());
         let call = service.call(request);
         async move { Ok::<_, Infallible>(caught(call).await) }
     });
