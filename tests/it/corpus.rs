@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use harness::corpus::{self, Case, File, Target, Truth};
-use harness::{Lookupd, Nsqd};
+use harness::{AuthServer, Certificate, Lookupd, Nsqd};
 
 /// Files at a time: each has a daemon of its own.
 const FILES_AT_A_TIME: usize = 4;
@@ -12,7 +12,10 @@ const FILES_AT_A_TIME: usize = 4;
 #[test]
 fn nsqd_answers_every_case_of_the_corpus_to_the_letter() {
     let count = check("tests/corpus/wire", |file, cases| {
-        let mut flags: Vec<&str> = file.flags.iter().map(String::as_str).collect();
+        let (certificate, auth) = (Certificate::new(), AuthServer::knowing(&[]));
+        SECRETS.iter().for_each(|(secret, answer)| auth.tell(secret, answer));
+        let flags = flags(&file.flags, &certificate, &auth);
+        let mut flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         if !only_stock() {
             // Hundreds of cases at once make more topics than any client should.
             flags.push("--max-creation-rate=0");
@@ -31,6 +34,50 @@ fn nsqlookupd_answers_every_case_of_the_corpus_to_the_letter() {
     });
     assert!(count >= 60 || only_stock(), "only {count} cases");
 }
+
+/// `<cert>` and `<auth>` in a file's flags are what it takes to have a certificate and an auth server.
+fn flags(of_file: &[String], certificate: &Certificate, auth: &AuthServer) -> Vec<String> {
+    let address = auth.address().to_string();
+    let expanded = of_file.iter().flat_map(|flag| match flag.as_str() {
+        "<cert>" => certificate.flags(),
+        flag => vec![flag.replace("<auth>", &address)],
+    });
+    expanded.collect()
+}
+
+/// What the auth server says of whom.
+const SECRETS: &[(&str, &str)] = &[
+    (
+        "everything",
+        r#"{"ttl":3600,"identity":"bob","identity_url":"http://x","authorizations":[{"permissions":["subscribe","publish"],"topic":".*","channels":[".*"]}]}"#,
+    ),
+    (
+        "subscriber",
+        r#"{"ttl":3600,"identity":"s","authorizations":[{"permissions":["subscribe"],"topic":".*","channels":[".*"]}]}"#,
+    ),
+    (
+        "publisher",
+        r#"{"ttl":3600,"identity":"p","authorizations":[{"permissions":["publish"],"topic":".*","channels":[".*"]}]}"#,
+    ),
+    (
+        "foo-only",
+        r#"{"ttl":3600,"identity":"f","authorizations":[{"permissions":["subscribe","publish"],"topic":"foo","channels":["^arch$"]}]}"#,
+    ),
+    ("nothing", r#"{"ttl":3600,"identity":"n","authorizations":[]}"#),
+    (
+        "no-ttl",
+        r#"{"ttl":0,"identity":"x","authorizations":[{"permissions":["subscribe"],"topic":".*","channels":[".*"]}]}"#,
+    ),
+    (
+        "odd-permission",
+        r#"{"ttl":60,"identity":"x","authorizations":[{"permissions":["fly"],"topic":".*","channels":[".*"]}]}"#,
+    ),
+    (
+        "odd-pattern",
+        r#"{"ttl":60,"identity":"x","authorizations":[{"permissions":["subscribe"],"topic":"[","channels":[".*"]}]}"#,
+    ),
+    ("no-json", "hello"),
+];
 
 fn only_stock() -> bool {
     std::env::var("CORPUS").is_ok_and(|value| value == "stock")
