@@ -3,8 +3,6 @@
 
 mod clients;
 mod load;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -156,3 +154,6 @@ fn read(files: &TlsFiles) -> Result<Current, TlsError> {
     let config = config.with_client_cert_verifier(judge).with_cert_resolver(Arc::new(shown));
     Ok(Current { config: Arc::new(config), stamps })
 }
+
+#[cfg(test)]
+mod tests;
