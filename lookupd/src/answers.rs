@@ -62,15 +62,18 @@ pub(crate) struct Node {
     pub(crate) topics: Vec<String>,
 }
 
-/// One registration of a broker; times in ns since the epoch.
+/// One registration of a broker; times in ns since the epoch. The names are in stock's order, which is the alphabet's.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct DebugProducer {
+    pub(crate) broadcast_address: String,
+    pub(crate) hostname: String,
+    pub(crate) http_port: u16,
     pub(crate) id: String,
-    #[serde(flatten)]
-    pub(crate) producer: Producer,
     pub(crate) last_update: i64,
+    pub(crate) tcp_port: u16,
     pub(crate) tombstoned: bool,
     pub(crate) tombstoned_at: i64,
+    pub(crate) version: String,
 }
 
 impl DebugProducer {
@@ -83,11 +86,15 @@ impl DebugProducer {
     ) -> Self {
         let since_epoch = |at: Duration| i64::try_from((started_at + at).as_nanos()).unwrap_or(i64::MAX);
         Self {
-            id: producer.remote_address.clone(),
-            producer,
+            broadcast_address: producer.broadcast_address,
+            hostname: producer.hostname,
+            http_port: producer.http_port,
+            id: producer.remote_address,
             last_update: since_epoch(seen),
+            tcp_port: producer.tcp_port,
             tombstoned: tombstone.is_some(),
             tombstoned_at: tombstone.map_or(GO_ZERO_TIME, since_epoch),
+            version: producer.version,
         }
     }
 }

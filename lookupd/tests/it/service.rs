@@ -27,8 +27,12 @@ async fn registered_broker_is_found() {
     assert_eq!(lookupd.get("/channels?topic=x").await, (200, r#"{"channels":[]}"#.to_owned()));
     let (status, debug) = lookupd.get("/debug").await;
     assert_eq!(status, 200);
-    for part in [r#""channel:t:c":[{"id":""#, r#""client::":[{"#, r#""topic:u:":[{"#, r#""tombstoned":false"#]
-    {
+    for part in [
+        r#""channel:t:c":[{"broadcast_address":"b1","hostname":"h","http_port":4151,"id":""#,
+        r#""client::":[{"#,
+        r#""topic:u:":[{"#,
+        r#""tombstoned":false"#,
+    ] {
         assert!(debug.contains(part), "{part} is missing in {debug}");
     }
 }
