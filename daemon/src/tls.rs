@@ -110,11 +110,12 @@ impl Certificates {
         let mut reloads = reload.subscribe();
         // What was refused is not tried, and told, again until it changes.
         let mut refused = Vec::new();
+        let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
             let is_asked = tokio::select! {
                 () = shutdown.wait() => return,
                 () = reloads.next() => true,
-                () = tokio::time::sleep(LOOK_EVERY) => false,
+                _ = look.tick() => false,
             };
             let stamps = load::stamps(&self.files);
             if !is_asked && (stamps == self.stamps() || stamps == refused) {

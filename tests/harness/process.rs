@@ -92,9 +92,18 @@ impl Process {
     /// When it does not end within [`PATIENCE`].
     #[track_caller]
     pub fn terminate(&mut self) -> ExitStatus {
-        let sent = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        assert!(sent.is_ok(), "cannot signal {}: {sent:?}", self.name);
+        self.signal(Signal::TERM);
         self.ended()
+    }
+
+    /// Any signal.
+    ///
+    /// # Panics
+    /// When it cannot be sent.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        let sent = kill_process(Pid::from_child(&self.child), signal);
+        assert!(sent.is_ok(), "cannot signal {}: {sent:?}", self.name);
     }
 
     /// How it ends, as soon as it does.

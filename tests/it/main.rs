@@ -60,6 +60,8 @@ mod creation;
 #[cfg(test)]
 mod durability;
 #[cfg(test)]
+mod https;
+#[cfg(test)]
 mod levels;
 #[cfg(test)]
 mod limits;
