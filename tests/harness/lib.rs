@@ -32,5 +32,5 @@ pub use http::{Reply, request, request_bearing};
 pub use lookupd::Lookupd;
 pub use nsqd::Nsqd;
 pub use peer::{Frame, Message, Peer};
-pub use process::Process;
+pub use process::{Process, Signal};
 pub use waiting::{PATIENCE, eventually};

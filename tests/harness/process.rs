@@ -8,7 +8,8 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use rustix::process::{Pid, Signal, kill_process};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
 
 use crate::waiting::{PATIENCE, eventually};
 
@@ -26,7 +27,16 @@ impl Process {
     /// # Panics
     /// When it cannot be started at all; that it serves is known from [`Process::address`].
     pub fn start(program: &Path, args: &[String]) -> Self {
+        Self::start_in(program, args, &[])
+    }
+
+    /// Start `program` with these variables in its environment too.
+    ///
+    /// # Panics
+    /// As [`Process::start`].
+    pub fn start_in(program: &Path, args: &[String], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(program);
+        command.envs(variables.iter().copied());
         command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let log = Arc::new(Log::default());

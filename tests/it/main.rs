@@ -6,6 +6,8 @@
 mod tidy;
 
 #[cfg(test)]
+mod options;
+#[cfg(test)]
 mod startup;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 
 use crate::step::{self, is_ci};
-use crate::{cache, chaos, crds, fuzz, setup};
+use crate::{cache, chaos, crds, docs, fuzz, setup};
 
 /// All steps, stopping at the first that fails.
 pub(crate) fn run() -> Result<()> {
@@ -22,6 +22,7 @@ pub(crate) fn run() -> Result<()> {
     step::run("build", &["build", "--workspace", "--all-targets"], &environment)?;
     let operator = surroundings.binary("nsq-operator");
     step::timed("generated files", "cargo xtask crds --check", || crds::check(Some(operator.as_ref())))?;
+    step::timed("reference pages", "cargo xtask docs --check", || docs::check(Some(&surroundings.binaries)))?;
     step::timed("clients for the tests", "cargo xtask setup", || setup::run(false))?;
     step::timed("planted bugs", "cargo xtask chaos seeded-bugs", || {
         chaos::find_planted(&surroundings.binaries, &environment)

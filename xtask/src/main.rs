@@ -5,6 +5,7 @@ mod cache;
 mod chaos;
 mod ci;
 mod crds;
+mod docs;
 mod fuzz;
 mod setup;
 mod step;
@@ -22,6 +23,8 @@ usage: cargo xtask TASK
   chaos FAULT    strike a real nsqd under load again and again, and check all that happened (chaos --help)
   fuzz TARGET    mutate input for a target, or `all`: --seconds 30 --seed 1, or --replay FILE
   crds           rewrite manifests/crds from the operator's types
+  docs           rewrite docs/reference/nsqd.md and nsqlookupd.md from the daemons' option tables
+  docs --check   fail if they are not what the tables give
   crds --check   fail if manifests/crds is not what the operator's types give
 ";
 
@@ -38,6 +41,8 @@ fn main() -> ExitCode {
         ["interop", "--all"] => interop(&["--features", "all-clients"]),
         ["crds"] => crds::write(),
         ["crds", "--check"] => crds::check(None),
+        ["docs"] => docs::write(),
+        ["docs", "--check"] => docs::check(None),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);
