@@ -88,7 +88,7 @@ impl std::error::Error for ServeError {
 ///
 /// # Errors
 /// An address cannot be listened on. Nothing is left running then.
-pub async fn serve(options: Options, shutdown: Shutdown) -> Result<Running, ServeError> {
+pub async fn serve(options: Options, shutdown: Shutdown, reload: &Reload) -> Result<Running, ServeError> {
     let token = Arc::new(SharedToken::read(&options.admin_token_file).map_err(ServeError::Token)?);
     let gate =
         Gate::new(Arc::clone(&token), &options.http_auth, &options.debug_routes).map_err(ServeError::Gate)?;
@@ -114,6 +114,7 @@ pub async fn serve(options: Options, shutdown: Shutdown) -> Result<Running, Serv
         registrations_max: or_any(options.max_registrations),
         broker_registrations_max: or_any(options.max_registrations_per_connection),
     };
+    tokio::spawn(Arc::clone(&token).follow(reload.clone(), shutdown.clone()));
     let state = Arc::new(State::new(rules, about, token));
     let router = http::router(Arc::clone(&state), gate);
     let done = tokio::spawn(async move {
@@ -146,9 +147,6 @@ const PROGRAM: Program =
 /// Without a pause a process out of file descriptors would spin on accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How often the token's file is looked at: Kubernetes swaps the files of a changed secret.
-const TOKEN_EVERY: Duration = Duration::from_secs(30);
-
 fn run(sources: Sources, values: Values, options: Options) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
@@ -157,7 +155,7 @@ fn run(sources: Sources, values: Values, options: Options) -> Result<(), String>
         signals::listen(&shutdown, &reload).map_err(|error| format!("cannot listen to signals: {error}"))?;
         tracing::info!("{}", version::version_line(BINARY));
         tokio::spawn(start::follow(sources, values, reload.clone()));
-        let running = serve(options, shutdown.clone()).await;
+        let running = serve(options, shutdown.clone(), &reload).await;
         let ended = running.map_err(|error| error.to_string())?.done.await;
         ended.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         shutdown.failure().map_or(Ok(()), Err)
@@ -168,7 +166,6 @@ fn run(sources: Sources, values: Values, options: Options) -> Result<(), String>
 async fn accept(listener: TcpListener, state: Arc<State>, seats: Seats, shutdown: Shutdown) {
     // A panic stays inside its session's task.
     let mut sessions = JoinSet::new();
-    let mut look = tokio::time::interval(TOKEN_EVERY);
     loop {
         tokio::select! {
             () = shutdown.wait() => break,
@@ -192,7 +189,6 @@ async fn accept(listener: TcpListener, state: Arc<State>, seats: Seats, shutdown
                 }
             },
             Some(_) = sessions.join_next() => {}
-            _ = look.tick() => state.token.read_again(),
         }
     }
     sessions.shutdown().await;

@@ -1,5 +1,5 @@
-//! What is wrong around the options: addresses that are none, files that cannot be read, a folder that cannot be
-//! written. For `--check-config`, which starts nothing and changes nothing.
+//! What is wrong around the options: addresses that are none, certificates and tokens that cannot be used, a folder
+//! that cannot be written. For `--check-config`, which starts nothing and changes nothing.
 
 use std::path::Path;
 
@@ -8,6 +8,7 @@ use daemon::token::Token;
 use rustix::fs::{Access, access};
 
 use super::Options;
+use crate::encryption::Encryption;
 
 /// Everything that is wrong, each with its flag.
 pub(crate) fn problems_around(options: &Options) -> Vec<String> {
@@ -40,6 +41,7 @@ pub(crate) fn problems_around(options: &Options) -> Vec<String> {
             told(flag, Token::read(Path::new(path)).err());
         }
     }
+    problems.extend(Encryption::load(&options.tls).err());
     problems
 }
 

@@ -27,7 +27,7 @@ pub(crate) async fn start_with(options: Options) -> Lookupd {
     let free = || "127.0.0.1:0".to_owned();
     let options = Options { tcp_address: free(), http_address: free(), ..options };
     let shutdown = Shutdown::new();
-    let running = serve(options, shutdown.clone()).await.expect("free ports");
+    let running = serve(options, shutdown.clone(), &daemon::reload::Reload::new()).await.expect("free ports");
     Lookupd { running, shutdown }
 }
 

@@ -85,7 +85,9 @@ async fn with_a_token_only_its_bearers_register() {
 #[tokio::test]
 async fn missing_token_file_is_an_error_that_names_it() {
     let options = Options { admin_token_file: "/nowhere/token".to_owned(), ..Options::default() };
-    let error = lookupd::serve(options, daemon::shutdown::Shutdown::new()).await.expect_err("no file");
+    let error = lookupd::serve(options, daemon::shutdown::Shutdown::new(), &daemon::reload::Reload::new())
+        .await
+        .expect_err("no file");
     let text = error.to_string();
     assert!(text.starts_with("--admin-token-file: cannot use the token in /nowhere/token: "), "{text}");
 }

@@ -166,7 +166,9 @@ async fn taken_address_is_an_error_that_names_its_flag() {
     let lookupd = start().await;
     let taken = lookupd.running.tcp_address.to_string();
     let options = Options { tcp_address: taken.clone(), ..Options::default() };
-    let error = lookupd::serve(options, lookupd.shutdown.clone()).await.expect_err("taken");
+    let error = lookupd::serve(options, lookupd.shutdown.clone(), &daemon::reload::Reload::new())
+        .await
+        .expect_err("taken");
     assert!(matches!(error, ServeError::Listen(_)));
     let text = error.to_string();
     assert!(
