@@ -4,7 +4,8 @@
 mod histogram;
 pub mod process;
 
-use axum::http::header::CONTENT_TYPE;
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -145,13 +146,38 @@ impl Exposition {
         self.0.iter().flat_map(|samples| &samples.samples).map(|(_, value)| of(value)).sum()
     }
 
-    /// The answer to a scrape.
-    pub fn answer(self) -> Response {
-        ([(CONTENT_TYPE, OPEN_METRICS)], self.text()).into_response()
+    /// The answer to a scrape: OpenMetrics for those who ask for it, as Prometheus does, else its older text form.
+    pub fn answer(self, asked: &HeaderMap) -> Response {
+        let mut accepts = asked.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        if accepts.any(|accept| accept.contains("application/openmetrics-text")) {
+            return ([(CONTENT_TYPE, OPEN_METRICS)], self.open_metrics()).into_response();
+        }
+        ([(CONTENT_TYPE, PLAIN)], self.text()).into_response()
+    }
+
+    /// In Prometheus' older form, which names a counter by its sample.
+    pub fn text(self) -> String {
+        let counters: Vec<_> =
+            self.0.iter().map(|samples| samples.family).filter(|one| one.kind == Kind::Counter).collect();
+        let mut text = String::new();
+        for line in self.open_metrics().lines().filter(|line| *line != "# EOF") {
+            let mut words = line.splitn(4, ' ');
+            let head = (words.next(), words.next(), words.next(), words.next());
+            match head {
+                (Some("#"), Some(word), Some(name), Some(rest))
+                    if counters.iter().any(|one| one.name == name) =>
+                {
+                    text.extend(["# ", word, " ", name, "_total ", rest]);
+                }
+                _ => text.push_str(line),
+            }
+            text.push('\n');
+        }
+        text
     }
 
     /// As OpenMetrics text.
-    pub fn text(self) -> String {
+    pub fn open_metrics(self) -> String {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self));
         let mut text = String::new();
@@ -176,6 +202,7 @@ impl Collector for Exposition {
     }
 }
 
+const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 #[cfg(test)]
@@ -194,7 +221,7 @@ mod tests {
         page.single(&Family { name: "nsq_level", kind: Kind::Gauge, labels: &[], help: "how high" }, 1.5);
         assert_eq!(page.series(), 2);
         assert_eq!(
-            page.text(),
+            page.open_metrics(),
             "# HELP nsq_things things seen\n# TYPE nsq_things counter\n\
              nsq_things_total{a=\"x\",b=\"q\\\"\\\\\\n\"} 3\n\
              # HELP nsq_level how high\n# TYPE nsq_level gauge\nnsq_level 1.5\n# EOF\n"
@@ -205,7 +232,7 @@ mod tests {
     fn a_family_without_samples_is_shown_all_the_same() {
         let mut page = Exposition::default();
         page.family(&FAMILY);
-        assert_eq!(page.text(), "# HELP nsq_things things seen\n# TYPE nsq_things counter\n# EOF\n");
+        assert_eq!(page.text(), "# HELP nsq_things_total things seen\n# TYPE nsq_things_total counter\n");
     }
 
     #[test]

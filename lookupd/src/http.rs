@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -96,8 +96,8 @@ async fn debug(extract::State(state): Shared) -> Response {
     json(&answer)
 }
 
-async fn metrics(extract::State(state): Shared) -> Response {
-    crate::metrics::page(&state).answer()
+async fn metrics(extract::State(state): Shared, headers: HeaderMap) -> Response {
+    crate::metrics::page(&state).answer(&headers)
 }
 
 /// All that it knows is in memory, so that it can serve as soon as it listens.

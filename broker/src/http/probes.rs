@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use daemon::http::error;
 use daemon::http::probe::{Check, answer};
@@ -37,10 +37,10 @@ pub(super) async fn ready(State(api): State<Api>, RawQuery(query): RawQuery) -> 
     answer(&query.unwrap_or_default(), &checks)
 }
 
-pub(super) async fn scrape(State(api): State<Api>) -> Response {
+pub(super) async fn scrape(State(api): State<Api>, headers: HeaderMap) -> Response {
     let broker = Arc::clone(&api.broker);
     match tokio::task::spawn_blocking(move || metrics::page(&broker)).await {
-        Ok(page) => page.answer(),
+        Ok(page) => page.answer(&headers),
         Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR"),
     }
 }
