@@ -177,6 +177,8 @@ async fn serve(options: Options, shutdown: Shutdown, reload: &Reload) -> Result<
     );
     broker.redeliver();
     let (shards, threads) = start_shards(&broker).map_err(ServeError::Start)?;
+    // Before the line that tells scripts to go on.
+    gate.open(router(Arc::clone(&broker), addresses));
     tracing::info!("TCP: listening on {}", tcp.name().map_err(ServeError::Start)?);
     tokio::spawn(listener::accept(Arc::clone(&broker), tcp, shards));
     tokio::spawn(lookup::run(Arc::clone(&broker), who_we_are(&broker.options, addresses)));
@@ -184,7 +186,6 @@ async fn serve(options: Options, shutdown: Shutdown, reload: &Reload) -> Result<
         let port = who_we_are(&broker.options, addresses).http_port;
         tokio::spawn(statsd::push_for_ever(Arc::clone(&broker), port));
     }
-    gate.open(router(Arc::clone(&broker), addresses));
     let _ended = served.await;
     stop(&broker, threads).await;
     match shutdown.failure() {
