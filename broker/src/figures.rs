@@ -134,8 +134,6 @@ impl ShardFigures {
 /// Of one channel, under its lock.
 #[derive(Debug)]
 pub(crate) struct ChannelFigures {
-    /// Messages sent, each time they were.
-    pub delivered: u64,
     /// Messages given back because their consumer's connection ended.
     pub disconnected: u64,
     /// From publish to FIN.
@@ -150,7 +148,6 @@ impl ChannelFigures {
     /// All zero. `window`: how far back quantiles reach, if any are asked for.
     pub(crate) fn new(window: Option<Duration>, now: Instant) -> Self {
         Self {
-            delivered: 0,
             disconnected: 0,
             processing: Histogram::new(LONG),
             delivery: Histogram::new(LONG),
@@ -163,7 +160,6 @@ impl ChannelFigures {
     pub(crate) fn deliver(&mut self, published: i64, attempts: u16, now: WallTime) -> Age {
         // A wall clock that was set back since makes it 0.
         let waited = u64::try_from(now.0.saturating_sub(published)).unwrap_or(0);
-        self.delivered += 1;
         if attempts == 1 {
             self.delivery.record_ns(waited);
         }

@@ -13,6 +13,7 @@ use crate::topic::Topic;
 const TOPIC: &[&str] = &["topic"];
 const CHANNEL: &[&str] = &["topic", "channel"];
 const REASON: &[&str] = &["topic", "channel", "reason"];
+const LOCALITY: &[&str] = &["topic", "channel", "locality"];
 
 const TOPIC_FAMILIES: [Family; 10] = [
     gauge_by("nsq_topic_depth", TOPIC, "messages no channel has been given yet"),
@@ -46,8 +47,11 @@ const OLDEST: Family = gauge_by(
     "age of the oldest message not delivered yet; 0 without",
 );
 const MESSAGES: Family = counter_by("nsq_channel_messages", CHANNEL, "messages that entered the channel");
-const DELIVERED: Family =
-    counter_by("nsq_channel_delivered", CHANNEL, "messages sent to consumers, each time they were");
+const DELIVERED: Family = counter_by(
+    "nsq_channel_delivered",
+    LOCALITY,
+    "messages sent, each time they were: to consumers in the broker's zone, its region, or anywhere (global)",
+);
 const FINISHED: Family = counter_by("nsq_channel_finished", CHANNEL, "messages that consumers finished");
 const REQUEUED: Family = counter_by(
     "nsq_channel_requeued",
@@ -109,7 +113,8 @@ pub(super) fn expose(page: &mut Exposition, broker: &Broker) -> usize {
 #[derive(Debug, Clone)]
 struct Figure {
     family: Family,
-    reason: Option<&'static str>,
+    /// The value of the label behind the names.
+    word: Option<&'static str>,
     value: Value,
 }
 
@@ -153,7 +158,7 @@ impl Guard {
 
 fn show(page: &mut Exposition, names: &[&str], row: &Row) {
     for figure in row {
-        let labels: Vec<_> = names.iter().copied().chain(figure.reason).collect();
+        let labels: Vec<_> = names.iter().copied().chain(figure.word).collect();
         page.family(&figure.family).add(&labels, figure.value.clone());
     }
 }
@@ -198,14 +203,14 @@ fn of_topic(topic: &Topic, channels: usize) -> Row {
     TOPIC_FAMILIES
         .into_iter()
         .zip(values)
-        .map(|(family, value)| Figure { family, reason: None, value })
+        .map(|(family, value)| Figure { family, word: None, value })
         .collect()
 }
 
 fn of_channel(topic: &Topic, channel: &Arc<Channel>) -> Row {
     let state = channel.lock();
     let (queue, figures) = (&state.queue, &state.figures);
-    let (depth, cursor) = (queue.depth(), queue.cursor());
+    let (depth, cursor, delivered) = (queue.depth(), queue.cursor(), queue.delivered_counts());
     let has_unread = depth > 0 && cursor.offset < queue.visible().offset;
     let ready: u64 = queue.consumers().map(|(_, _, counts)| counts.ready).sum();
     let row = vec![
@@ -217,14 +222,16 @@ fn of_channel(topic: &Topic, channel: &Arc<Channel>) -> Row {
         figure(READY, ready),
         figure(PAUSED, queue.is_paused()),
         figure(MESSAGES, queue.message_count()),
-        figure(DELIVERED, figures.delivered),
+        of_word(DELIVERED, "zone", delivered.zone),
+        of_word(DELIVERED, "region", delivered.region),
+        of_word(DELIVERED, "global", delivered.global),
         figure(FINISHED, figures.processing.count()),
-        because(REQUEUED, "client", queue.requeue_count()),
-        because(REQUEUED, "timeout", queue.timeout_count()),
-        because(REQUEUED, "disconnect", figures.disconnected),
+        of_word(REQUEUED, "client", queue.requeue_count()),
+        of_word(REQUEUED, "timeout", queue.timeout_count()),
+        of_word(REQUEUED, "disconnect", figures.disconnected),
         figure(TIMED_OUT, queue.timeout_count()),
-        because(DISCARDED, "emptied", queue.emptied_count()),
-        because(DISCARDED, "ephemeral", queue.dropped_count()),
+        of_word(DISCARDED, "emptied", queue.emptied_count()),
+        of_word(DISCARDED, "ephemeral", queue.dropped_count()),
         figure(PROCESSING, figures.processing.snapshot()),
         figure(DELIVERY, figures.delivery.snapshot()),
     ];
@@ -235,11 +242,11 @@ fn of_channel(topic: &Topic, channel: &Arc<Channel>) -> Row {
 }
 
 fn figure(family: Family, value: impl Into<Value>) -> Figure {
-    Figure { family, reason: None, value: value.into() }
+    Figure { family, word: None, value: value.into() }
 }
 
-fn because(family: Family, reason: &'static str, value: u64) -> Figure {
-    Figure { reason: Some(reason), ..figure(family, value) }
+fn of_word(family: Family, word: &'static str, value: u64) -> Figure {
+    Figure { word: Some(word), ..figure(family, value) }
 }
 
 const fn spread_by(name: &'static str, help: &'static str) -> Family {
