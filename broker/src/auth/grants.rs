@@ -28,10 +28,20 @@ pub(crate) struct Grants {
 
 #[derive(Debug, Clone)]
 struct Rule {
-    topic: Regex,
-    channels: Vec<Regex>,
+    topic: Pattern,
+    channels: Vec<Pattern>,
     may_subscribe: bool,
     may_publish: bool,
+}
+
+/// A pattern of names. Every session keeps its own, and a compiled expression takes kilobytes: most patterns are none.
+#[derive(Debug, Clone)]
+enum Pattern {
+    /// `.*`
+    Any,
+    /// A name, and nothing but it.
+    Exact(String),
+    Expression(Regex),
 }
 
 /// A compiled pattern takes this much memory at most: patterns come from outside.
@@ -96,13 +106,13 @@ impl Grants {
 
 impl Rule {
     fn covers(&self, topic: &str, channel: &str) -> bool {
-        self.topic.is_match(topic) && self.channels.iter().any(|pattern| pattern.is_match(channel))
+        self.topic.matches(topic) && self.channels.iter().any(|pattern| pattern.matches(channel))
     }
 }
 
 fn rule(from: &Authorization, matching: Matching) -> Result<Rule, String> {
     let mut rule = Rule {
-        topic: pattern(&from.topic, matching)?,
+        topic: Pattern::new(&from.topic, matching)?,
         channels: Vec::new(),
         may_subscribe: false,
         may_publish: false,
@@ -115,17 +125,38 @@ fn rule(from: &Authorization, matching: Matching) -> Result<Rule, String> {
         }
     }
     for channel in from.channels.iter().flatten() {
-        rule.channels.push(pattern(channel, matching)?);
+        rule.channels.push(Pattern::new(channel, matching)?);
     }
     Ok(rule)
 }
 
-fn pattern(text: &str, matching: Matching) -> Result<Regex, String> {
-    let anchored = match matching {
-        Matching::Whole => format!("^(?:{text})$"),
-        Matching::Anywhere => text.to_owned(),
-    };
-    let built = RegexBuilder::new(&anchored).size_limit(PATTERN_BYTES_MAX).build();
+impl Pattern {
+    fn new(text: &str, matching: Matching) -> Result<Self, String> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'#');
+        match matching {
+            _ if text == ".*" => return Ok(Self::Any),
+            Matching::Whole if text.bytes().all(is_plain) => return Ok(Self::Exact(text.to_owned())),
+            Matching::Whole | Matching::Anywhere => {}
+        }
+        // On its own first: a `)` too many must not end the group that is put around it.
+        let alone = compiled(text)?;
+        Ok(Self::Expression(match matching {
+            Matching::Whole => compiled(&format!("^(?:{text})$"))?,
+            Matching::Anywhere => alone,
+        }))
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(text) => text == name,
+            Self::Expression(regex) => regex.is_match(name),
+        }
+    }
+}
+
+fn compiled(text: &str) -> Result<Regex, String> {
+    let built = RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build();
     built.map_err(|_| format!("{text:?} is no pattern that can be used"))
 }
 
@@ -151,12 +182,55 @@ mod tests {
             ("^foo", "foobar", false, true),
             ("^foo.*$", "foobar", true, true),
             (".*", "anything", true, true),
+            ("a.b", "a.b", true, true),
+            ("a.b", "axb", true, true),
+            ("x#ephemeral", "x#ephemeral", true, true),
+            ("a|ab", "ab", true, true),
+            ("", "any", false, true),
         ] {
             for (matching, expected) in [(Matching::Whole, whole), (Matching::Anywhere, anywhere)] {
                 let grants = grants(pattern, any, both, matching);
                 assert_eq!(grants.may_publish(name), expected, "{pattern} {name} {matching:?}");
                 assert_eq!(grants.may_subscribe(name, "c"), expected, "{pattern} {name} {matching:?}");
             }
+        }
+    }
+
+    #[test]
+    fn no_pattern_matches_more_than_a_whole_name_by_a_bracket_too_many() {
+        for text in ["a)|(?:.*", "a)|(b", "(?:a", "a\\"] {
+            assert!(Pattern::new(text, Matching::Whole).is_err(), "{text}");
+            assert!(Pattern::new(text, Matching::Anywhere).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn patterns_of_go_are_understood() {
+        for text in [
+            "[[:alpha:]]+",
+            "(?i)A",
+            "(?P<n>a)",
+            r"\Aa\z",
+            r"\ba\b",
+            r"\x61",
+            r"\x{61}",
+            "(?U)a+",
+            r"\pL",
+            "a{1,2}?",
+            "^a$",
+            "[^b]",
+            "a{1}",
+            r"[\w]",
+            "(?s).",
+            "(?:a)",
+        ] {
+            assert!(Pattern::new(text, Matching::Whole).is_ok_and(|pattern| pattern.matches("a")), "{text}");
+        }
+        for text in [r"\Qa\E", r"\C", "a{"] {
+            assert!(
+                Pattern::new(text, Matching::Whole).is_err(),
+                "{text} would be worth a line in the documents"
+            );
         }
     }
 
