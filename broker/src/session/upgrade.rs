@@ -72,7 +72,7 @@ impl Session {
         // No heartbeat may get between, and whoever sends tells this task.
         self.is_upgrading.set(true);
         self.is_held.set(true);
-        self.send_all().await.map_err(|_| Over)?;
+        self.send_in_time().await?;
         let mut early = early;
         if let Some(config) = upgrade.tls {
             self.begin_tls(shard, config, std::mem::take(&mut early)).await?;
@@ -151,7 +151,7 @@ impl Session {
         }
         self.needs_tls.set(false);
         self.reply(|out| encode_response(out, OK));
-        self.send_all().await.map_err(|_| Over)
+        self.send_in_time().await
     }
 
     async fn handshake(self: &Rc<Self>, shard: &Shard) -> io::Result<()> {
@@ -180,9 +180,15 @@ impl Session {
         }
     }
 
+    /// A client that does not read gets no layers.
+    async fn send_in_time(self: &Rc<Self>) -> Result<(), Over> {
+        let sent = timeout(HANDSHAKE_WITHIN, self.send_all()).await;
+        if matches!(sent, Ok(Ok(()))) { Ok(()) } else { Err(Over) }
+    }
+
     /// The alert of TLS, then the reason in the clear, as far as the client still listens.
     async fn tls_failed(self: &Rc<Self>, why: &(impl std::fmt::Display + ?Sized)) -> Result<(), Over> {
-        let _alert = self.send_all().await;
+        let _alert = self.send_in_time().await;
         *self.layers.borrow_mut() = None;
         self.reply_error(&Error::identify_failed(why));
         Err(Over)
