@@ -77,6 +77,9 @@ mod stock;
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod interop;
+
+#[cfg(test)]
 mod go_clients;
 #[cfg(test)]
 mod python_clients;

@@ -1,0 +1,72 @@
+//! Every client with every feature: PUB, MPUB, FIN, REQ, told the nsqds' addresses or finding them through nsqlookupd,
+//! and with the nsqds killed between publish and consume; plain, over TLS, compressed, compressed inside TLS, and with
+//! AUTH. One test per cell; the last one of them to end prints the table. What a client cannot do is said in
+//! `interop/matrix.rs` and in the table, never skipped silently. The cells of the long run are built by
+//! `cargo xtask interop --all`.
+
+mod cell;
+mod matrix;
+mod table;
+
+use cell::check;
+use matrix::Feature;
+
+macro_rules! cells {
+    ($($client:ident: $name:literal,)*) => {$(
+        mod $client {
+            use super::{Feature, check};
+
+            #[test]
+            fn works_plain() {
+                check($name, Feature::Plain);
+            }
+
+            #[test]
+            fn works_over_tls() {
+                check($name, Feature::Tls);
+            }
+
+            #[test]
+            fn works_with_snappy() {
+                check($name, Feature::Snappy);
+            }
+
+            #[test]
+            fn works_with_deflate() {
+                check($name, Feature::Deflate);
+            }
+
+            #[test]
+            fn works_with_snappy_inside_tls() {
+                check($name, Feature::TlsSnappy);
+            }
+
+            #[test]
+            fn works_with_deflate_inside_tls() {
+                check($name, Feature::TlsDeflate);
+            }
+
+            #[test]
+            fn works_with_auth() {
+                check($name, Feature::Auth);
+            }
+        }
+    )*};
+}
+
+cells! {
+    go_nsq: "go-nsq",
+    pynsq: "pynsq",
+    nsqjs: "nsqjs",
+    tokio_nsq: "tokio-nsq",
+    nsq_j: "nsq-j",
+}
+
+#[cfg(feature = "all-clients")]
+cells! {
+    ansq: "ansq",
+    gnsq: "gnsq",
+    asyncnsq: "asyncnsq",
+    nsq_py: "nsq-py",
+    brainlag: "brainlag",
+}

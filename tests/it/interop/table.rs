@@ -1,0 +1,70 @@
+//! The table of all cells, printed by whichever cell ends last: tests have no order, and it must not matter.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::sync::{Mutex, PoisonError};
+
+use super::matrix::{CLIENTS, Client, Feature};
+
+/// How the cells ended so far, by the place of their client.
+static OUTCOMES: Mutex<BTreeMap<(usize, Feature), &'static str>> = Mutex::new(BTreeMap::new());
+
+/// A cell that is running. Dropped without a word, as a panic does it, it counts as failed.
+pub(super) struct Cell {
+    client: &'static Client,
+    feature: Feature,
+    outcome: &'static str,
+}
+
+impl Cell {
+    pub(super) fn begin(client: &'static Client, feature: Feature) -> Self {
+        Self { client, feature, outcome: "FAILED" }
+    }
+
+    pub(super) fn passed(mut self) {
+        self.outcome = "ok";
+    }
+
+    /// Said on stderr too: the runner shows nothing of a test that passes.
+    pub(super) fn client_cannot(mut self, why: &str) {
+        self.outcome = "-";
+        let (client, feature) = (self.client.title(), self.feature.name());
+        let _ = writeln!(std::io::stderr(), "CLIENT CANNOT: {client}, {feature}: {why}");
+    }
+
+    /// Its program is not there, about which the harness has said all.
+    pub(super) fn skipped(mut self) {
+        self.outcome = "SKIPPED";
+    }
+}
+
+impl Drop for Cell {
+    fn drop(&mut self) {
+        let place = CLIENTS.iter().position(|client| client.name == self.client.name).unwrap_or_default();
+        let mut outcomes = OUTCOMES.lock().unwrap_or_else(PoisonError::into_inner);
+        outcomes.insert((place, self.feature), self.outcome);
+        if outcomes.len() == CLIENTS.len() * Feature::ALL.len() {
+            let table = render(|place, feature| outcomes.get(&(place, feature)).copied().unwrap_or_default());
+            let _ = writeln!(std::io::stderr(), "\n{table}");
+        }
+    }
+}
+
+/// The table in Markdown.
+fn render(outcome: impl Fn(usize, Feature) -> &'static str) -> String {
+    let mut rows =
+        vec![[vec!["client".to_owned()], Feature::ALL.map(|f| f.name().to_owned()).to_vec()].concat()];
+    for (place, client) in CLIENTS.iter().enumerate() {
+        let cells = Feature::ALL.map(|feature| outcome(place, feature).to_owned());
+        rows.push([vec![client.title()], cells.to_vec()].concat());
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..=Feature::ALL.len()).map(width).collect();
+    rows.insert(1, widths.iter().map(|width| "-".repeat(*width)).collect());
+    let line = |row: &Vec<String>| {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        format!("| {} |\n", cells.join(" | "))
+    };
+    rows.iter().map(line).collect()
+}
