@@ -70,3 +70,22 @@ cells! {
     nsq_py: "nsq-py",
     brainlag: "brainlag",
 }
+
+#[test]
+fn a_configuration_written_for_stock_nsq_works_unchanged() {
+    cell::readme();
+}
+
+#[test]
+fn the_readme_shows_the_program_that_is_tested() {
+    let read = |path: &str| std::fs::read_to_string(harness::root().join(path)).unwrap();
+    let program = read("tests/clients/go/readme.go");
+    assert!(read("README.md").contains(&format!("```go\n{program}```\n")), "the README shows another program");
+}
+
+#[test]
+fn the_table_in_the_documents_names_the_clients_and_versions_that_are_tested() {
+    let document = std::fs::read_to_string(harness::root().join("docs/clients.md")).unwrap();
+    let wanted = table::expected();
+    assert!(document.contains(&wanted), "docs/clients.md does not show this table:\n{wanted}");
+}

@@ -37,6 +37,7 @@ var scenarios = map[string]func(*cluster) error{
 	"late-topic":         lateTopic,
 	"direct":             direct,
 	"restart":            restart,
+	"readme":             readme,
 }
 
 func main() {

@@ -54,6 +54,15 @@ func restart(c *cluster) error {
 	return c.drain(names(len(c.nsqds), count, numbered))
 }
 
+// readme: the program that the README shows, given what it reads from its environment.
+func readme(c *cluster) error {
+	os.Setenv("NSQ_CA", features.ca)
+	os.Setenv("NSQ_SECRET", features.secret)
+	os.Setenv("NSQD", c.nsqds[0])
+	os.Setenv("NSQLOOKUPD", c.lookupd)
+	return stockClient()
+}
+
 var input = bufio.NewReader(os.Stdin)
 
 // pause says what whoever runs this should do now, and goes on when a line or the end of input says that it is done.

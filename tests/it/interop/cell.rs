@@ -21,9 +21,9 @@ pub(super) fn check(name: &str, feature: Feature) {
         cell.skipped();
         return;
     };
-    let surroundings = Surroundings::new(feature);
+    let surroundings = Surroundings::new(feature.has_tls(), feature == Feature::Auth);
     let mut cluster = Cluster::with(&surroundings.nsqd_flags());
-    let flags = surroundings.client_flags();
+    let flags = surroundings.client_flags(feature);
     let dialogue = program.run_against(&mut cluster, &flags, &row.scenarios(), |word, cluster| match word {
         "LOOK" => {
             everybody_negotiated(cluster, feature);
@@ -47,18 +47,29 @@ fn program(name: &str, feature: Feature) -> &str {
     }
 }
 
-/// What stands around the cluster for a feature.
+/// The program that the README shows for a stock configuration: TLS, deflate, AUTH and nsqlookupd at once.
+#[track_caller]
+pub(super) fn readme() {
+    let Some(program) = client("go-nsq") else { return };
+    let surroundings = Surroundings::new(true, true);
+    let mut cluster = Cluster::with(&surroundings.nsqd_flags());
+    let flags = surroundings.client_flags(Feature::Tls);
+    let dialogue = program.run_against(&mut cluster, &flags, &["readme"], |_, _| {});
+    assert!(dialogue.has_line("hello"), "{dialogue}");
+    surroundings.was_asked();
+}
+
+/// What stands around the cluster.
 struct Surroundings {
-    feature: Feature,
     authority: Option<Authority>,
     auth: Option<AuthServer>,
 }
 
 impl Surroundings {
-    fn new(feature: Feature) -> Self {
-        let authority = feature.has_tls().then(Authority::new);
-        let auth = (feature == Feature::Auth).then(|| AuthServer::knowing(&[SECRET]));
-        Self { feature, authority, auth }
+    fn new(has_tls: bool, has_auth: bool) -> Self {
+        let authority = has_tls.then(Authority::new);
+        let auth = has_auth.then(|| AuthServer::knowing(&[SECRET]));
+        Self { authority, auth }
     }
 
     fn nsqd_flags(&self) -> Vec<String> {
@@ -75,15 +86,15 @@ impl Surroundings {
         flags
     }
 
-    fn client_flags(&self) -> Vec<String> {
+    fn client_flags(&self, feature: Feature) -> Vec<String> {
         let mut flags = Vec::new();
         if let Some(authority) = &self.authority {
             flags.extend(["--tls".to_owned(), "--ca".to_owned(), authority.ca().display().to_string()]);
         }
-        if self.feature.has_snappy() {
+        if feature.has_snappy() {
             flags.push("--snappy".to_owned());
         }
-        if self.feature.has_deflate() {
+        if feature.has_deflate() {
             flags.push("--deflate".to_owned());
         }
         if self.auth.is_some() {

@@ -50,6 +50,14 @@ impl Drop for Cell {
     }
 }
 
+/// The table as it must come out when nothing fails and nothing is skipped.
+pub(super) fn expected() -> String {
+    render(|place, feature| match CLIENTS[place].lack(feature) {
+        Some(_) => "-",
+        None => "ok",
+    })
+}
+
 /// The table in Markdown.
 fn render(outcome: impl Fn(usize, Feature) -> &'static str) -> String {
     let mut rows =
