@@ -47,10 +47,6 @@ pub fn client(name: &str) -> Option<Client> {
         "tokio-nsq" => (prepared("rust-client")?, Vec::new()),
         "pynsq" => (prepared("python")?, vec![script("scenarios.py")]),
         "pynsq, tornado 6.0" => (prepared("python-compression")?, vec![script("scenarios.py")]),
-        "ansq" | "gnsq" | "asyncnsq" | "nsq-py" => {
-            let file = format!("{}_scenarios.py", name.replace('-', "_"));
-            (prepared(&format!("python-{name}"))?, vec![script(&file)])
-        }
         "nsqjs" => ("node".into(), vec![prepared("node")?.join("scenarios.js").display().to_string()]),
         "nsq-j" | "brainlag" => ("java".into(), java(&prepared("java")?, name)),
         _ => panic!("no client is named {name}"),
@@ -139,12 +135,8 @@ fn prepared(name: &str) -> Option<PathBuf> {
 }
 
 fn set_up() -> (String, String) {
-    let mut command = cargo();
-    command.args(["run", "--quiet", "--package", "xtask", "--", "setup"]);
-    if cfg!(feature = "all-clients") {
-        command.arg("--all");
-    }
-    match command.output() {
+    let output = cargo().args(["run", "--quiet", "--package", "xtask", "--", "setup"]).output();
+    match output {
         Ok(output) => (
             String::from_utf8_lossy(&output.stdout).into_owned(),
             String::from_utf8_lossy(&output.stderr).into_owned(),

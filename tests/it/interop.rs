@@ -64,10 +64,6 @@ cells! {
 
 #[cfg(feature = "all-clients")]
 cells! {
-    ansq: "ansq",
-    gnsq: "gnsq",
-    asyncnsq: "asyncnsq",
-    nsq_py: "nsq-py",
     brainlag: "brainlag",
 }
 
@@ -80,7 +76,10 @@ fn a_configuration_written_for_stock_nsq_works_unchanged() {
 fn the_readme_shows_the_program_that_is_tested() {
     let read = |path: &str| std::fs::read_to_string(harness::root().join(path)).unwrap();
     let program = read("tests/clients/go/readme.go");
-    assert!(read("README.md").contains(&format!("```go\n{program}```\n")), "the README shows another program");
+    assert!(
+        read("README.md").contains(&format!("```go\n{program}```\n")),
+        "the README shows another program"
+    );
 }
 
 #[test]

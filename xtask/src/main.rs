@@ -17,7 +17,6 @@ usage: cargo xtask TASK
 
   ci             everything CI runs: fmt, clippy, docs, generated files, all tests
   setup          prepare what the client tests need (clients in five languages), in a cache outside the checkout
-  setup --all    likewise, and the clients of the long run
   interop        every client of every run with every feature, and the table of them
   interop --all  likewise, and the clients of the long run
   chaos FAULT    strike a real nsqd under load again and again, and check all that happened (chaos --help)
@@ -35,8 +34,7 @@ fn main() -> ExitCode {
         ["chaos", rest @ ..] => return chaos::run(rest),
         ["ci"] => ci::run(),
         ["fuzz", rest @ ..] => fuzz::run(rest),
-        ["setup"] => setup::run(false),
-        ["setup", "--all"] => setup::run(true),
+        ["setup"] => setup::run(),
         ["interop"] => interop(&[]),
         ["interop", "--all"] => interop(&["--features", "all-clients"]),
         ["crds"] => crds::write(),

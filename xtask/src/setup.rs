@@ -18,8 +18,8 @@ use crate::step::is_ci;
 
 type Make = fn() -> Result<PathBuf>;
 
-/// What every run of the tests needs.
-const EVERY_RUN: &[(&str, Make)] = &[
+/// Name and maker of each.
+const CLIENTS: &[(&str, Make)] = &[
     ("go-client", go::client),
     ("diskqueue", go::diskqueue),
     ("python", || python::venv("requirements.txt")),
@@ -29,23 +29,13 @@ const EVERY_RUN: &[(&str, Make)] = &[
     ("rust-client", rust::client),
 ];
 
-/// What only `cargo xtask interop --all` needs besides.
-const LONG_RUN: &[(&str, Make)] = &[
-    ("python-ansq", || python::venv("requirements-ansq.txt")),
-    ("python-gnsq", || python::venv("requirements-gnsq.txt")),
-    ("python-asyncnsq", || python::venv("requirements-asyncnsq.txt")),
-    ("python-nsq-py", || python::venv("requirements-nsq-py.txt")),
-];
-
 /// Prepare the clients, all at once: most of the time goes into waiting for downloads.
 ///
 /// # Errors
 /// On CI when one is missing; elsewhere a missing one is only announced.
-pub(crate) fn run(all: bool) -> Result<()> {
-    let long_run: &[_] = if all { LONG_RUN } else { &[] };
+pub(crate) fn run() -> Result<()> {
     let made = std::thread::scope(|scope| {
-        let clients = EVERY_RUN.iter().chain(long_run);
-        let started: Vec<_> = clients.map(|(name, make)| (*name, scope.spawn(make))).collect();
+        let started: Vec<_> = CLIENTS.iter().map(|(name, make)| (*name, scope.spawn(make))).collect();
         let join = |(name, thread): (_, std::thread::ScopedJoinHandle<'_, _>)| (name, thread.join());
         started.into_iter().map(join).collect::<Vec<_>>()
     });

@@ -67,8 +67,8 @@ pub(super) struct Client {
     pub(super) omits: &'static [(&'static str, &'static str)],
 }
 
-/// The order of the table.
-pub(super) const CLIENTS: &[Client] = &[
+/// The clients of every run, in the order of the table.
+const EVERY_RUN: &[Client] = &[
     Client { name: "go-nsq", version: "1.1.0", language: "Go", lacks: &[], omits: &[] },
     Client { name: "pynsq", version: "0.9.1", language: "Python", lacks: &[], omits: &[] },
     Client { name: "nsqjs", version: "0.13.0", language: "Node", lacks: &[], omits: &[] },
@@ -76,13 +76,44 @@ pub(super) const CLIENTS: &[Client] = &[
     Client { name: "nsq-j", version: "1.2", language: "Java", lacks: &[], omits: &[] },
 ];
 
+/// Those of `cargo xtask interop --all`, below the others in the table.
+const LONG_RUN: &[Client] = &[Client {
+    name: "brainlag",
+    version: "1.0.0.RC4",
+    language: "Java",
+    lacks: &[
+        (Feature::Snappy, CUTS_TOO_EARLY),
+        (Feature::Deflate, CUTS_TOO_EARLY),
+        (Feature::TlsSnappy, CUTS_TOO_EARLY),
+        (Feature::TlsDeflate, CUTS_TOO_EARLY),
+        (Feature::Auth, "it has no AUTH"),
+    ],
+    omits: &[],
+}];
+
+const CUTS_TOO_EARLY: &str = "it fails with stock nsqd 1.3.0 too: it cuts frames before it decompresses";
+
 /// What a cell runs, in this order.
 pub(super) const SCENARIOS: [&str; 5] = ["direct", "publish", "multi-publish", "requeue", "restart"];
+
+/// The rows whose cells are built.
+pub(super) fn clients() -> Vec<&'static Client> {
+    all().into_iter().filter(|client| cfg!(feature = "all-clients") || is_of_every_run(client)).collect()
+}
+
+/// All rows.
+pub(super) fn all() -> Vec<&'static Client> {
+    EVERY_RUN.iter().chain(LONG_RUN).collect()
+}
+
+fn is_of_every_run(client: &Client) -> bool {
+    EVERY_RUN.iter().any(|other| other.name == client.name)
+}
 
 /// The row of this name.
 #[track_caller]
 pub(super) fn named(name: &str) -> &'static Client {
-    let found = CLIENTS.iter().find(|client| client.name == name);
+    let found = all().into_iter().find(|client| client.name == name);
     found.unwrap_or_else(|| panic!("{name} has no row in CLIENTS"))
 }
 

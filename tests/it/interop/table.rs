@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 
-use super::matrix::{CLIENTS, Client, Feature};
+use super::matrix::{Client, Feature, all, clients};
 
-/// How the cells ended so far, by the place of their client.
-static OUTCOMES: Mutex<BTreeMap<(usize, Feature), &'static str>> = Mutex::new(BTreeMap::new());
+/// How the cells ended so far, by the name of their client.
+static OUTCOMES: Mutex<BTreeMap<(&str, Feature), &'static str>> = Mutex::new(BTreeMap::new());
 
 /// A cell that is running. Dropped without a word, as a panic does it, it counts as failed.
 pub(super) struct Cell {
@@ -40,30 +40,30 @@ impl Cell {
 
 impl Drop for Cell {
     fn drop(&mut self) {
-        let place = CLIENTS.iter().position(|client| client.name == self.client.name).unwrap_or_default();
         let mut outcomes = OUTCOMES.lock().unwrap_or_else(PoisonError::into_inner);
-        outcomes.insert((place, self.feature), self.outcome);
-        if outcomes.len() == CLIENTS.len() * Feature::ALL.len() {
-            let table = render(|place, feature| outcomes.get(&(place, feature)).copied().unwrap_or_default());
+        outcomes.insert((self.client.name, self.feature), self.outcome);
+        if outcomes.len() == clients().len() * Feature::ALL.len() {
+            let outcome = |client: &Client, feature| outcomes.get(&(client.name, feature)).copied();
+            let table = render(&clients(), |client, feature| outcome(client, feature).unwrap_or_default());
             let _ = writeln!(std::io::stderr(), "\n{table}");
         }
     }
 }
 
-/// The table as it must come out when nothing fails and nothing is skipped.
+/// The table of all clients as it must come out when nothing fails and nothing is skipped.
 pub(super) fn expected() -> String {
-    render(|place, feature| match CLIENTS[place].lack(feature) {
+    render(&all(), |client, feature| match client.lack(feature) {
         Some(_) => "-",
         None => "ok",
     })
 }
 
 /// The table in Markdown.
-fn render(outcome: impl Fn(usize, Feature) -> &'static str) -> String {
+fn render(clients: &[&Client], outcome: impl Fn(&Client, Feature) -> &'static str) -> String {
     let mut rows =
         vec![[vec!["client".to_owned()], Feature::ALL.map(|f| f.name().to_owned()).to_vec()].concat()];
-    for (place, client) in CLIENTS.iter().enumerate() {
-        let cells = Feature::ALL.map(|feature| outcome(place, feature).to_owned());
+    for client in clients {
+        let cells = Feature::ALL.map(|feature| outcome(client, feature).to_owned());
         rows.push([vec![client.title()], cells.to_vec()].concat());
     }
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
