@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 
-use super::matrix::{Client, Feature, all, clients};
+use super::matrix::{Client, Feature, clients, every_run};
 
 /// How the cells ended so far, by the name of their client.
 static OUTCOMES: Mutex<BTreeMap<(&str, Feature), &'static str>> = Mutex::new(BTreeMap::new());
@@ -50,9 +50,9 @@ impl Drop for Cell {
     }
 }
 
-/// The table of all clients as it must come out when nothing fails and nothing is skipped.
+/// The table of every run as it must come out when nothing fails and nothing is skipped.
 pub(super) fn expected() -> String {
-    render(&all(), |client, feature| match client.lack(feature) {
+    render(&every_run(), |client, feature| match client.lack(feature) {
         Some(_) => "-",
         None => "ok",
     })
