@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tempfile::TempDir;
 
 type Failure = Box<dyn std::error::Error>;
@@ -45,9 +45,10 @@ impl Authority {
         self.folder.path().join("ca.pem")
     }
 
-    /// nsqd's `--tls-cert` and `--tls-key`.
-    pub fn flags(&self) -> [String; 2] {
-        ["cert", "key"].map(|name| format!("--tls-{name}={}/{name}.pem", self.folder.path().display()))
+    /// nsqd's `--tls-cert` and `--tls-key`, with HTTPS on any free port.
+    pub fn flags(&self) -> Vec<String> {
+        let file = |name| format!("--tls-{name}={}/{name}.pem", self.folder.path().display());
+        vec![file("cert"), file("key"), "--https-address=127.0.0.1:0".to_owned()]
     }
 
     /// Put another server certificate, with another key, in place of the last.
@@ -63,14 +64,24 @@ impl Authority {
     /// A client that trusts this authority; with a name, it shows a certificate of that name.
     #[track_caller]
     pub fn client(&self, name: Option<&str>) -> Arc<ClientConfig> {
-        self.configure(name).unwrap_or_else(|error| panic!("a client: {error}"))
+        self.configure(name, rustls::ALL_VERSIONS).unwrap_or_else(|error| panic!("a client: {error}"))
     }
 
-    fn configure(&self, name: Option<&str>) -> Result<Arc<ClientConfig>, Failure> {
+    /// A client without a certificate that speaks one version of TLS.
+    #[track_caller]
+    pub fn client_of(&self, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+        self.configure(None, &[version]).unwrap_or_else(|error| panic!("a client: {error}"))
+    }
+
+    fn configure(
+        &self,
+        name: Option<&str>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Result<Arc<ClientConfig>, Failure> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.ca())?)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions)?;
         let config = config.with_root_certificates(roots);
         let Some(name) = name else { return Ok(Arc::new(config.with_no_client_auth())) };
         let (cert, key) = self.sign(name);

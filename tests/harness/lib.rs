@@ -6,7 +6,6 @@
 mod auth_server;
 mod authority;
 mod binaries;
-mod certificate;
 mod clients;
 mod cluster;
 pub mod corpus;
@@ -24,7 +23,6 @@ pub use authority::Authority;
 pub use binaries::{
     nsq_bench as nsq_bench_binary, nsqd as nsqd_binary, nsqlookupd as nsqlookupd_binary, root,
 };
-pub use certificate::Certificate;
 pub use clients::{Client, client, diskqueue, go_client, python_client};
 pub use cluster::Cluster;
 pub use dialogue::Dialogue;

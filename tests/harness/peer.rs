@@ -149,14 +149,15 @@ impl Peer {
     #[track_caller]
     pub fn upgrade(&mut self, wishes: Value, trust: Option<Arc<ClientConfig>>) -> Value {
         let granted = self.identify(wishes);
-        if let Some(config) = trust.filter(|_| granted["tls_v1"] == json!(true)) {
+        let is_granted = |layer| granted.get(layer) == Some(&json!(true));
+        if let Some(config) = trust.filter(|_| is_granted("tls_v1")) {
             self.start_tls(config);
             self.expect_response("OK");
         }
-        if granted["snappy"] == json!(true) {
+        if is_granted("snappy") {
             self.compress(Link::start_snappy);
             self.expect_response("OK");
-        } else if granted["deflate"] == json!(true) {
+        } else if is_granted("deflate") {
             self.compress(Link::start_deflate);
             self.expect_response("OK");
         }
@@ -188,7 +189,9 @@ impl Peer {
     /// IDENTIFY and the first bytes of TLS in one go, then the rest of the handshake.
     #[track_caller]
     pub fn identify_and_hello(&mut self, mut wishes: Value, config: Arc<ClientConfig>) {
-        wishes["feature_negotiation"] = json!(true);
+        if let Some(fields) = wishes.as_object_mut() {
+            fields.insert("feature_negotiation".to_owned(), json!(true));
+        }
         let (tls, hello) = Link::hello(config).unwrap_or_else(|error| panic!("TLS: {error}"));
         let body = wishes.to_string();
         self.send(&[b"IDENTIFY\n", &sized(body.as_bytes())[..], &hello].concat());

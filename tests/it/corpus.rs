@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use harness::corpus::{self, Case, File, Target, Truth};
-use harness::{AuthServer, Certificate, Lookupd, Nsqd};
+use harness::{AuthServer, Authority, Lookupd, Nsqd};
 
 /// Files at a time: each has a daemon of its own.
 const FILES_AT_A_TIME: usize = 4;
@@ -12,9 +12,9 @@ const FILES_AT_A_TIME: usize = 4;
 #[test]
 fn nsqd_answers_every_case_of_the_corpus_to_the_letter() {
     let count = check("tests/corpus/wire", |file, cases| {
-        let (certificate, auth) = (Certificate::new(), AuthServer::knowing(&[]));
+        let (authority, auth) = (Authority::new(), AuthServer::knowing(&[]));
         SECRETS.iter().for_each(|(secret, answer)| auth.tell(secret, answer));
-        let flags = flags(&file.flags, &certificate, &auth);
+        let flags = flags(&file.flags, &authority, &auth);
         let mut flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         if !only_stock() {
             // Hundreds of cases at once make more topics than any client should.
@@ -35,11 +35,11 @@ fn nsqlookupd_answers_every_case_of_the_corpus_to_the_letter() {
     assert!(count >= 60 || only_stock(), "only {count} cases");
 }
 
-/// `<cert>` and `<auth>` in a file's flags are what it takes to have a certificate and an auth server.
-fn flags(of_file: &[String], certificate: &Certificate, auth: &AuthServer) -> Vec<String> {
+/// `<cert>` and `<auth>` in a file's flags are what it takes to have a authority and an auth server.
+fn flags(of_file: &[String], authority: &Authority, auth: &AuthServer) -> Vec<String> {
     let address = auth.address().to_string();
     let expanded = of_file.iter().flat_map(|flag| match flag.as_str() {
-        "<cert>" => certificate.flags(),
+        "<cert>" => authority.flags(),
         flag => vec![flag.replace("<auth>", &address)],
     });
     expanded.collect()

@@ -13,7 +13,6 @@ type Encrypted = StreamOwned<ClientConnection, TcpStream>;
 fn start(authority: &Authority, flags: &[&str]) -> (Nsqd, SocketAddr) {
     let own = authority.flags();
     let mut all: Vec<&str> = own.iter().map(String::as_str).collect();
-    all.push("--https-address=127.0.0.1:0");
     all.extend(flags);
     let mut nsqd = Nsqd::with(&all);
     let address = nsqd.process().address("HTTPS");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{Certificate, Frame, Nsqd, Peer, eventually};
+use harness::{Authority, Frame, Nsqd, Peer, eventually};
 use serde_json::{Value, json};
 
 /// What clients put on: a name for reports, and what they ask for.
@@ -15,8 +15,8 @@ const LAYERS: [(&str, &[&str]); 6] = [
     ("deflate", &["deflate"]),
 ];
 
-fn start(certificate: &Certificate, flags: &[&str]) -> Nsqd {
-    let shown = certificate.flags();
+fn start(authority: &Authority, flags: &[&str]) -> Nsqd {
+    let shown = authority.flags();
     let flags: Vec<&str> = shown.iter().map(String::as_str).chain(flags.iter().copied()).collect();
     Nsqd::with(&flags)
 }
@@ -27,9 +27,9 @@ fn wishes(layers: &[&str]) -> Value {
     wishes
 }
 
-fn layered(nsqd: &Nsqd, certificate: &Certificate, layers: &[&str]) -> Peer {
+fn layered(nsqd: &Nsqd, authority: &Authority, layers: &[&str]) -> Peer {
     let mut peer = nsqd.peer();
-    let granted = peer.upgrade(wishes(layers), Some(certificate.client(rustls::ALL_VERSIONS)));
+    let granted = peer.upgrade(wishes(layers), Some(authority.client(None)));
     for layer in ["tls_v1", "snappy", "deflate"] {
         assert_eq!(granted[layer], json!(layers.contains(&layer)), "{layers:?}");
     }
@@ -53,13 +53,13 @@ fn bodies() -> Vec<Vec<u8>> {
 
 #[test]
 fn messages_go_both_ways_through_every_layer() {
-    let certificate = Certificate::new();
-    let nsqd = start(&certificate, &[]);
+    let authority = Authority::new();
+    let nsqd = start(&authority, &[]);
     for (name, layers) in LAYERS {
         let topic = name.replace(' ', "_");
         nsqd.create(&topic, &["ch"]);
-        let mut publisher = layered(&nsqd, &certificate, layers);
-        let mut consumer = layered(&nsqd, &certificate, layers);
+        let mut publisher = layered(&nsqd, &authority, layers);
+        let mut consumer = layered(&nsqd, &authority, layers);
         consumer.subscribe(&topic, "ch");
         consumer.ready(3);
         let bodies = bodies();
@@ -83,10 +83,10 @@ fn messages_go_both_ways_through_every_layer() {
 
 #[test]
 fn small_commands_sent_one_by_one_and_together_are_answered_in_order_through_every_layer() {
-    let certificate = Certificate::new();
-    let nsqd = start(&certificate, &[]);
+    let authority = Authority::new();
+    let nsqd = start(&authority, &[]);
     for (name, layers) in LAYERS {
-        let mut peer = layered(&nsqd, &certificate, layers);
+        let mut peer = layered(&nsqd, &authority, layers);
         let command = b"PUB t\n\0\0\0\x01x";
         for byte in command.repeat(3) {
             peer.send(&[byte]);
@@ -106,9 +106,9 @@ fn small_commands_sent_one_by_one_and_together_are_answered_in_order_through_eve
 
 #[test]
 fn heartbeats_come_through_every_layer_and_who_is_silent_is_cut() {
-    let certificate = Certificate::new();
-    let nsqd = start(&certificate, &[]);
-    let trust = certificate.client(rustls::ALL_VERSIONS);
+    let authority = Authority::new();
+    let nsqd = start(&authority, &[]);
+    let trust = authority.client(None);
     let mut peers: Vec<Peer> = LAYERS
         .iter()
         .map(|(_, layers)| {
@@ -137,12 +137,12 @@ fn heartbeats_come_through_every_layer_and_who_is_silent_is_cut() {
 
 #[test]
 fn layers_show_in_the_statistics_in_gos_words() {
-    let certificate = Certificate::new();
-    let nsqd = start(&certificate, &[]);
+    let authority = Authority::new();
+    let nsqd = start(&authority, &[]);
     nsqd.create("t", &["ch"]);
     let check = |layers: &[&str], version: &'static rustls::SupportedProtocolVersion, wanted: Value| {
         let mut peer = nsqd.peer();
-        peer.upgrade(wishes(layers), Some(certificate.client(&[version])));
+        peer.upgrade(wishes(layers), Some(authority.client_of(version)));
         peer.subscribe("t", "ch");
         let client = nsqd.channel("t", "ch")["clients"][0].take();
         for (field, value) in wanted.as_object().unwrap() {
@@ -164,7 +164,7 @@ fn layers_show_in_the_statistics_in_gos_words() {
 
 #[test]
 fn what_is_not_offered_is_not_granted() {
-    let certificate = Certificate::new();
+    let authority = Authority::new();
     let check = |nsqd: &Nsqd, asked: Value, wanted: Value| {
         let granted = nsqd.peer().identify(asked.clone());
         for (field, value) in wanted.as_object().unwrap() {
@@ -179,7 +179,7 @@ fn what_is_not_offered_is_not_granted() {
         json!({"deflate": true, "snappy": true, "deflate_level": 2}),
         json!({"deflate": true, "deflate_level": 2, "snappy": false}),
     );
-    let with = start(&certificate, &["--deflate=false"]);
+    let with = start(&authority, &["--deflate=false"]);
     check(&with, json!({"deflate": true}), json!({"deflate": false, "deflate_level": 6}));
     let nsqd = Nsqd::start();
     let mut peer = nsqd.peer();
@@ -190,9 +190,9 @@ fn what_is_not_offered_is_not_granted() {
 
 #[test]
 fn where_tls_is_required_nothing_else_is_done_before_it() {
-    let certificate = Certificate::new();
+    let authority = Authority::new();
     for required in ["true", "tcp-https"] {
-        let nsqd = start(&certificate, &[&format!("--tls-required={required}")]);
+        let nsqd = start(&authority, &[&format!("--tls-required={required}")]);
         for (line, verb) in [("NOP", "NOP"), ("SUB t ch", "SUB"), ("PUB t", "PUB")] {
             let mut peer = nsqd.peer();
             peer.line(line);
@@ -203,14 +203,14 @@ fn where_tls_is_required_nothing_else_is_done_before_it() {
         peer.identify(json!({}));
         peer.line("NOP");
         peer.expect_error("E_INVALID cannot NOP in current state (TLS required)");
-        layered(&nsqd, &certificate, &["tls_v1"]).publish("t", "x");
+        layered(&nsqd, &authority, &["tls_v1"]).publish("t", "x");
     }
 }
 
 #[test]
 fn a_handshake_that_fails_is_told_of_in_the_clear() {
-    let certificate = Certificate::new();
-    let nsqd = start(&certificate, &[]);
+    let authority = Authority::new();
+    let nsqd = start(&authority, &[]);
     let mut peer = nsqd.peer();
     assert_eq!(peer.identify(wishes(&["tls_v1"]))["tls_v1"], true);
     peer.try_send_raw(&[b'x'; 64]);
@@ -221,10 +221,10 @@ fn a_handshake_that_fails_is_told_of_in_the_clear() {
 
 #[test]
 fn a_client_in_a_hurry_may_begin_tls_behind_identify() {
-    let certificate = Certificate::new();
-    let nsqd = start(&certificate, &[]);
+    let authority = Authority::new();
+    let nsqd = start(&authority, &[]);
     let mut peer = nsqd.peer();
-    let config = certificate.client(rustls::ALL_VERSIONS);
+    let config = authority.client(None);
     peer.identify_and_hello(wishes(&["tls_v1"]), config);
     peer.expect_response("OK");
     peer.publish("t", "x");
@@ -232,11 +232,11 @@ fn a_client_in_a_hurry_may_begin_tls_behind_identify() {
 
 #[test]
 fn damaged_layers_end_their_connection_and_no_other() {
-    let certificate = Certificate::new();
-    let nsqd = start(&certificate, &[]);
+    let authority = Authority::new();
+    let nsqd = start(&authority, &[]);
     let mut healthy = nsqd.peer();
     for (name, layers) in LAYERS.iter().skip(1) {
-        let mut peer = layered(&nsqd, &certificate, layers);
+        let mut peer = layered(&nsqd, &authority, layers);
         let sent = if layers.len() == 1 {
             peer.try_send_raw(&[0x07; 300])
         } else {
@@ -250,8 +250,8 @@ fn damaged_layers_end_their_connection_and_no_other() {
 
 #[test]
 fn a_consumer_that_reads_slowly_through_layers_gets_everything() {
-    let certificate = Certificate::new();
-    let nsqd = start(&certificate, &[]);
+    let authority = Authority::new();
+    let nsqd = start(&authority, &[]);
     for (_, layers) in LAYERS {
         let topic = format!("t{}", layers.join("_"));
         nsqd.create(&topic, &["ch"]);
@@ -259,7 +259,7 @@ fn a_consumer_that_reads_slowly_through_layers_gets_everything() {
         let body = bodies()[2][..100_000].to_vec();
         let all: Vec<&[u8]> = (0..40).map(|_| body.as_slice()).collect();
         publisher.publish_all(&topic, &all);
-        let mut consumer = layered(&nsqd, &certificate, layers);
+        let mut consumer = layered(&nsqd, &authority, layers);
         consumer.subscribe(&topic, "ch");
         consumer.ready(100);
         // Until the socket takes no more, and something waits behind it.
@@ -277,14 +277,14 @@ fn a_consumer_that_reads_slowly_through_layers_gets_everything() {
 
 #[test]
 fn layered_clients_come_back_after_a_restart() {
-    let certificate = Certificate::new();
-    let mut nsqd = start(&certificate, &[]);
+    let authority = Authority::new();
+    let mut nsqd = start(&authority, &[]);
     nsqd.create("t", &["ch"]);
-    let mut peer = layered(&nsqd, &certificate, &["tls_v1", "deflate"]);
+    let mut peer = layered(&nsqd, &authority, &["tls_v1", "deflate"]);
     peer.publish("t", "before");
     assert!(nsqd.terminate_and_restart().success());
     peer.expect_closed();
-    let mut peer = layered(&nsqd, &certificate, &["tls_v1", "snappy"]);
+    let mut peer = layered(&nsqd, &authority, &["tls_v1", "snappy"]);
     peer.subscribe("t", "ch");
     peer.ready(1);
     assert_eq!(peer.expect_message().text(), "before");

@@ -78,7 +78,6 @@ impl Surroundings {
             flags.extend(authority.flags());
             // HTTP stays open, for this test looks at /stats.
             flags.push("--tls-required=tcp-https".to_owned());
-            flags.push("--https-address=127.0.0.1:0".to_owned());
         }
         if let Some(auth) = &self.auth {
             flags.push(format!("--auth-http-address={}", auth.address()));
