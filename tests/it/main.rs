@@ -56,6 +56,8 @@ mod stats;
 mod third_parties;
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod auth;
 #[cfg(test)]
 mod creation;
