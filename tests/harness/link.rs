@@ -59,6 +59,10 @@ impl Link {
         while tls.is_handshaking() {
             tls.complete_io(&mut self.socket)?;
         }
+        // The last word may be ours, if all of the daemon's came early.
+        while tls.wants_write() {
+            tls.write_tls(&mut self.socket)?;
+        }
         tls.set_buffer_limit(None);
         self.tls = Some(Box::new(tls));
         Ok(())

@@ -38,6 +38,8 @@ mod identify;
 mod corpus;
 
 #[cfg(test)]
+mod floods;
+#[cfg(test)]
 mod layers;
 
 #[cfg(test)]
