@@ -50,8 +50,14 @@ impl Authority {
     }
 
     fn sign(&self, name: &str, algorithm: &'static rcgen::SignatureAlgorithm) -> Signed {
+        self.sign_until(name, algorithm, 4000)
+    }
+
+    /// Good until the first day of that year.
+    fn sign_until(&self, name: &str, algorithm: &'static rcgen::SignatureAlgorithm, year: i32) -> Signed {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
         let key = KeyPair::generate_for(algorithm).unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap();
         Signed { cert: cert.pem(), key: key.serialize_pem() }
@@ -186,6 +192,7 @@ fn clients_are_taken_as_the_policy_says() {
     let ecdsa = &rcgen::PKCS_ECDSA_P256_SHA256;
     let server = ours.install(&ours.sign("nsqd", ecdsa));
     let (friend, stranger) = (ours.sign("alice", ecdsa), theirs.sign("mallory", ecdsa));
+    let former = ours.sign_until("bob", ecdsa, 2020);
     for (policy, shows, is_taken) in [
         (ClientPolicy::None, None, true),
         (ClientPolicy::None, Some(&stranger), true),
@@ -194,6 +201,8 @@ fn clients_are_taken_as_the_policy_says() {
         (ClientPolicy::Verified, None, false),
         (ClientPolicy::Verified, Some(&stranger), false),
         (ClientPolicy::Verified, Some(&friend), true),
+        (ClientPolicy::Verified, Some(&former), false),
+        (ClientPolicy::Any, Some(&former), true),
     ] {
         let files = TlsFiles { policy, root_ca: Some(ours.path("ca.pem")), ..server.clone() };
         let loaded = Certificates::load(files).unwrap();
