@@ -137,7 +137,7 @@ pub async fn serve(listener: impl Into<Listener>, router: Router, shutdown: Shut
     loop {
         tokio::select! {
             () = shutdown.wait() => break,
-            accepted = listener.accept() => match accepted {
+            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
                 Ok((stream, peer)) => {
                     let certificates = listener.certificates.clone();
                     connections.spawn(connection(stream, peer, certificates, router.clone(), shutdown.clone()));
@@ -157,6 +157,10 @@ pub async fn serve(listener: impl Into<Listener>, router: Router, shutdown: Shut
     }
     Ok(())
 }
+
+/// Connections at a time; more wait to be accepted. Without a limit, callers who never finish their requests would take
+/// the file descriptors of clients and segments.
+const CONNECTIONS_MAX: usize = 4096;
 
 /// A request still running this long after shutdown is cut off.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
