@@ -93,6 +93,8 @@ async fn measure(
     workload: &Workload,
     subject: &options::Subject,
 ) -> Result<report::Sample> {
+    // What the work before has left to be written would otherwise be written during this one.
+    tokio::task::spawn_blocking(rustix::fs::sync).await.context("sync")?;
     let mut target = Target::start(options, workload, subject).await?;
     let sample = workload.run(options, &mut target).await;
     if let Some(why) = target.death() {

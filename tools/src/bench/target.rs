@@ -57,6 +57,7 @@ impl Target {
             Place::Binary(binary) => {
                 let mut flags = options.nsqd_flags.clone();
                 flags.extend(workload.flags.iter().map(|flag| (*flag).to_owned()));
+                flags.extend(known(binary, workload.flags_if_known).await?);
                 let folder = folder(options.data_path.as_deref())?;
                 Self::launch(binary, flags, folder).await
             }
@@ -123,6 +124,22 @@ impl Target {
         let started = Started { child, folder, binary: binary.to_owned(), flags };
         Ok(Self { tcp, http, process, started: Some(started) })
     }
+}
+
+/// Those of `flags` that this nsqd has: an old or a stock nsqd without a limit needs no flag that lifts it.
+async fn known(binary: &Path, flags: &[&str]) -> Result<Vec<String>> {
+    if flags.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut command = Command::new(binary);
+    command.arg("--help").stdin(Stdio::null()).kill_on_drop(true);
+    let help = timeout(READY_WITHIN, command.output()).await;
+    let help = help.context("timed out").and_then(|ended| Ok(ended?));
+    let help = help.with_context(|| format!("cannot ask {} for its flags", binary.display()))?;
+    let text = [help.stdout, help.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    let name = |flag: &str| flag.split('=').next().unwrap_or_default().trim_start_matches('-').to_owned();
+    Ok(flags.iter().filter(|flag| text.contains(&name(flag))).map(|flag| (*flag).to_owned()).collect())
 }
 
 fn folder(parent: Option<&Path>) -> Result<TempDir> {

@@ -16,6 +16,8 @@ pub(super) struct Workload {
     pub about: &'static str,
     /// Flags nsqd is started with for it.
     pub flags: &'static [&'static str],
+    /// Flags it is started with if it has them.
+    pub flags_if_known: &'static [&'static str],
     /// It stops and starts nsqd.
     pub restarts: bool,
     kind: Kind,
@@ -69,14 +71,26 @@ pub(super) const ALL: &[Workload] = &[
     streaming("stream-1KiB", "MPUB of 20 x 1 KiB to one consumer that FINs", 1, LARGE, 1),
     work("latency", "publish to delivery at 1,000 messages per second", Kind::Latency { rate: 1000 }),
     work("idle-connections", "memory per connection that does nothing", Kind::Idle(idle::What::Connections)),
-    work("idle-topics", "time to make a topic, memory per topic", Kind::Idle(idle::What::Topics)),
-    work("idle-channels", "time to make a channel, memory per channel", Kind::Idle(idle::What::Channels)),
+    Workload {
+        flags_if_known: NO_PACE,
+        ..work("idle-topics", "time to make a topic, memory per topic", Kind::Idle(idle::What::Topics))
+    },
+    Workload {
+        flags_if_known: NO_PACE,
+        ..work(
+            "idle-channels",
+            "time to make a channel, memory per channel",
+            Kind::Idle(idle::What::Channels),
+        )
+    },
 ];
 
 const FSYNC: &[&str] = &["--durability=fsync"];
+/// Otherwise what is made beyond the first 1,000 is made at the pace that is allowed.
+const NO_PACE: &[&str] = &["--max-creation-rate=0"];
 
 const fn work(name: &'static str, about: &'static str, kind: Kind) -> Workload {
-    Workload { name, about, flags: &[], restarts: false, kind }
+    Workload { name, about, flags: &[], flags_if_known: &[], restarts: false, kind }
 }
 
 const fn publishing(
