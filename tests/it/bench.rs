@@ -19,7 +19,7 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn every_work_of_the_benchmark_runs_and_counts_its_messages() {
     let nsqd = format!("--nsqd={}", nsqd_binary().display());
-    let output = bench(&[&nsqd, "--seconds=100ms", "--rounds=1", "--backlog=2000", "--idle=20", "--json=-"]);
+    let output = bench(&[&nsqd, "--seconds=50ms", "--rounds=1", "--backlog=1000", "--idle=10", "--json=-"]);
     let printed = text(&output.stdout);
     assert!(output.status.success(), "{printed}{}", text(&output.stderr));
     let rows: Vec<Value> =

@@ -1,13 +1,15 @@
 //! `nsq_bench`: loads one or several nsqds with the same work in turn and tells what each message cost the server.
 //! The figure that counts is CPU time per message: rates depend on the machine and on the generator beside it.
 //!
-//! `options` what is asked for, `target` the nsqd under load, `connection` the wire, `workload` the list of works,
-//! `publish`, `consume`, `latency`, `idle` their doing, `report` what is printed.
+//! `options` what is asked for, `target` the nsqd under load, `connection` the wire and `layers` what lies below it,
+//! `bodies` what is published, `workload` the list of works, `publish`, `consume`, `latency`, `idle` their doing, `report` what is printed.
 
+mod bodies;
 mod connection;
 mod consume;
 mod idle;
 mod latency;
+mod layers;
 mod options;
 mod publish;
 mod report;
@@ -53,7 +55,7 @@ fn refuse(why: &str) -> ExitCode {
 
 async fn run(options: &Options) -> Result<ExitCode> {
     if options.lists_only {
-        let lines = workload::ALL.iter().map(|work| format!("{:<18} {}\n", work.name, work.about));
+        let lines = workload::ALL.iter().map(|work| format!("{:<20} {}\n", work.name, work.about));
         std::io::stdout().write_all(lines.collect::<String>().as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -10,9 +10,9 @@ use futures::future::try_join_all;
 use protocol::{ChannelName, Command, Frame, HEARTBEAT, MessageId, OK, TopicName};
 use tokio::sync::Notify;
 
+use super::bodies::Script;
 use super::connection::Connection;
-use super::options::Options;
-use super::publish::{Tally, command, watch};
+use super::publish::{Publisher, Tally, watch};
 use super::report::Sample;
 use super::target::Target;
 
@@ -25,31 +25,46 @@ const READY: u64 = 2500;
 /// a backlog.
 const AHEAD_MAX: u64 = 20_000;
 
-/// Publish a backlog, perhaps restart, and consume it.
+/// What happens to a backlog before it is consumed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Between {
+    /// Nothing: its end is in nsqd's memory, the rest in the page cache.
+    Nothing,
+    /// nsqd restarts: it is in the page cache.
+    Restart,
+    /// nsqd restarts, and the kernel is asked to forget what is in its files: it is on the disk.
+    RestartWithoutCache,
+}
+
+/// Publish a backlog of `messages`, and consume it.
 pub(super) async fn backlog(
     target: &mut Target,
-    options: &Options,
+    messages: u64,
     size: usize,
-    restarts: bool,
+    between: Between,
 ) -> Result<Sample> {
     const BATCH: usize = 200;
-    drop(Consumer::subscribe(&target.tcp, 0).await?);
-    let mut publisher = Connection::open(&target.tcp).await?;
-    let batches = options.backlog.div_ceil(BATCH as u64);
-    let bytes = command(TOPIC, BATCH, size);
+    drop(Consumer::subscribe(target, 0).await?);
+    let mut publisher = Connection::open(target).await?;
+    let batches = messages.div_ceil(BATCH as u64);
+    let mut script = Script::new(1, 0, BATCH, size, 1);
     for _ in 0..batches {
-        publisher.send(&bytes).await?;
+        publisher.send(script.take(1)).await?;
         publisher.oks(1).await.context("publishing the backlog")?;
     }
     drop(publisher);
-    let ready_after = if restarts { Some(target.restart().await?) } else { None };
-    let mut consumer = Consumer::subscribe(&target.tcp, 0).await?;
+    let ready_after = match between {
+        Between::Nothing => None,
+        Between::Restart => Some(target.restart(false).await?),
+        Between::RestartWithoutCache => Some(target.restart(true).await?),
+    };
+    let mut consumer = Consumer::subscribe(target, 0).await?;
     let (before, since) = (target.usage(), Instant::now());
     let mut done = 0;
     while done < batches * BATCH as u64 {
         done += consumer.consume().await?;
         if since.elapsed() > Duration::from_secs(300) {
-            bail!("only {done} of {} messages of the backlog came in 300 s", options.backlog);
+            bail!("only {done} of {messages} messages of the backlog came in 300 s");
         }
     }
     let (elapsed, after) = (since.elapsed(), target.usage());
@@ -66,6 +81,8 @@ pub(super) async fn backlog(
 pub(super) struct Stream {
     /// Connections that publish.
     pub publishers: usize,
+    /// Commands each has sent that are not answered yet, at most.
+    pub unanswered: usize,
     /// Messages of one command.
     pub batch: usize,
     /// Bytes of a body.
@@ -81,10 +98,10 @@ impl Stream {
         let pace = Arc::new(Pace::default());
         let mut working = Vec::new();
         for channel in 0..self.channels {
-            let consumer = Consumer::subscribe(&target.tcp, channel).await?;
+            let consumer = Consumer::subscribe(target, channel).await?;
             working.push(tokio::spawn(follow(consumer, Arc::clone(&tally), Arc::clone(&pace), channel == 0)));
         }
-        let opened = (0..self.publishers).map(|_| Connection::open(&target.tcp));
+        let opened = (0..self.publishers).map(|_| Connection::open(target));
         for connection in try_join_all(opened).await.context("opening the connections")? {
             working.push(tokio::spawn(self.publish(connection, Arc::clone(&tally), Arc::clone(&pace))));
         }
@@ -100,13 +117,13 @@ impl Stream {
         Ok(sample)
     }
 
-    async fn publish(self, mut connection: Connection, tally: Arc<Tally>, pace: Arc<Pace>) -> Result<()> {
-        let bytes = command(TOPIC, self.batch, self.size);
+    async fn publish(self, connection: Connection, tally: Arc<Tally>, pace: Arc<Pace>) -> Result<()> {
+        let script = Script::new(1, 0, self.batch, self.size, self.unanswered);
+        let mut publisher = Publisher { connection, script, unanswered: self.unanswered, waiting: 0 };
         while !tally.is_over() {
             pace.wait().await;
-            connection.send(&bytes).await?;
-            connection.oks(1).await.inspect_err(|_| tally.is_over.store(true, Ordering::Relaxed))?;
-            pace.published.fetch_add(self.batch as u64, Ordering::Relaxed);
+            let answered = publisher.turn().await.inspect_err(|_| tally.end())?;
+            pace.published.fetch_add((answered * self.batch) as u64, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -137,7 +154,7 @@ impl Pace {
 /// Consume until told to end. The first channel sets the pace.
 async fn follow(mut consumer: Consumer, tally: Arc<Tally>, pace: Arc<Pace>, leads: bool) -> Result<()> {
     while !tally.is_over() {
-        let got = consumer.consume().await.inspect_err(|_| tally.is_over.store(true, Ordering::Relaxed))?;
+        let got = consumer.consume().await.inspect_err(|_| tally.end())?;
         tally.add(got);
         if leads {
             pace.consumed.fetch_add(got, Ordering::Relaxed);
@@ -155,8 +172,8 @@ pub(super) struct Consumer {
 
 impl Consumer {
     /// Subscribe to the work's topic.
-    pub(super) async fn subscribe(address: &str, channel: usize) -> Result<Self> {
-        let mut connection = Connection::open(address).await?;
+    pub(super) async fn subscribe(target: &Target, channel: usize) -> Result<Self> {
+        let mut connection = Connection::open(target).await?;
         let topic = TopicName::new(TOPIC).context("the topic's name")?;
         let channel = ChannelName::new(&format!("channel{channel}")).context("the channel's name")?;
         connection.pack(&Command::Subscribe { topic, channel });

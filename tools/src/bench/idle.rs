@@ -53,7 +53,7 @@ pub(super) async fn run(target: &Target, count: usize, what: What) -> Result<Sam
 async fn connections(target: &Target, count: usize) -> Result<Vec<Connection>> {
     let mut open = Vec::new();
     while open.len() < count {
-        let batch = (open.len()..count.min(open.len() + 100)).map(|_| Connection::open(&target.tcp));
+        let batch = (open.len()..count.min(open.len() + 100)).map(|_| Connection::open(target));
         let more = try_join_all(batch).await;
         open.extend(more.with_context(|| {
             format!("after {} connections; `ulimit -n` of this shell or of nsqd may be too low", open.len())

@@ -15,8 +15,8 @@ use super::target::Target;
 
 /// One message of 100 bytes every `1/rate` seconds, for `seconds`.
 pub(super) async fn run(target: &Target, seconds: Duration, rate: u32) -> Result<Sample> {
-    let mut consumer = Consumer::subscribe(&target.tcp, 0).await?;
-    let publisher = Connection::open(&target.tcp).await?;
+    let mut consumer = Consumer::subscribe(target, 0).await?;
+    let publisher = Connection::open(target).await?;
     let epoch = Instant::now();
     let total = (seconds.as_secs_f64() * f64::from(rate)) as u64;
     let before = target.usage();

@@ -103,7 +103,7 @@ impl Options {
             "nothing to measure: give --nsqd=PATH of a binary, or --nsqd-tcp-address of a running nsqd"
         );
         let seconds = values.duration("seconds");
-        ensure!(seconds >= Duration::from_millis(100), "--seconds is too short: at least 100ms");
+        ensure!(seconds >= Duration::from_millis(10), "--seconds is too short: at least 10ms");
         Ok(Self {
             subjects,
             nsqd_flags: values.list("nsqd-flag").to_vec(),

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use futures::future::try_join_all;
-use protocol::{Command, Messages};
 
+use super::bodies::Script;
 use super::connection::Connection;
 use super::report::Sample;
 use super::target::Target;
 
-/// Before it counts: connections, topics and caches come up.
+/// Before it counts: connections, topics and caches come up. A short work has a short one.
 const WARM_UP: Duration = Duration::from_millis(500);
 
 /// How it is published.
@@ -20,7 +20,7 @@ const WARM_UP: Duration = Duration::from_millis(500);
 pub(super) struct Publish {
     /// Connections that publish.
     pub connections: usize,
-    /// Commands each sends before it waits for their OKs.
+    /// Commands each has sent that are not answered yet, at most.
     pub unanswered: usize,
     /// Messages of one command: 1 is PUB, more is MPUB.
     pub batch: usize,
@@ -34,15 +34,20 @@ pub(super) struct Publish {
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     /// Messages so far.
-    pub done: AtomicU64,
+    done: AtomicU64,
     /// Everybody ends after what is under way.
-    pub is_over: AtomicBool,
+    is_over: AtomicBool,
 }
 
 impl Tally {
     /// Has the time come to end?
     pub(super) fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Everybody is to end: the time is up, or somebody failed.
+    pub(super) fn end(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
     }
 
     /// So many more.
@@ -58,17 +63,19 @@ impl Tally {
 
 /// Watch a work that is running: rate, CPU time per message and memory, after the warm-up, for `seconds`.
 pub(super) async fn watch(target: &Target, tally: &Tally, seconds: Duration) -> Sample {
-    tokio::time::sleep(WARM_UP).await;
+    tokio::time::sleep(WARM_UP.min(seconds)).await;
     let (since, before, done) = (Instant::now(), target.usage(), tally.done());
     let mut peak = 0;
-    while since.elapsed() < seconds && !tally.is_over() {
+    // A slow machine may need longer than a short work for its first message.
+    let is_due = || since.elapsed() >= seconds && tally.done() > done;
+    while !is_due() && !tally.is_over() {
         tokio::time::sleep(Duration::from_millis(50).min(seconds)).await;
         peak = peak.max(target.usage().map_or(0, |usage| usage.resident));
     }
     let messages = tally.done() - done;
     let after = target.usage();
     let elapsed = since.elapsed();
-    tally.is_over.store(true, Ordering::Relaxed);
+    tally.end();
     Sample::of(messages, elapsed, before.zip(after), peak)
 }
 
@@ -76,20 +83,26 @@ impl Publish {
     /// Publish for `seconds`.
     pub(super) async fn run(self, target: &Target, seconds: Duration) -> Result<Sample> {
         let tally = Arc::new(Tally::default());
-        let opened = (0..self.connections).map(|_| Connection::open(&target.tcp));
+        let opened = (0..self.connections).map(|_| Connection::open(target));
         let mut connections = try_join_all(opened).await.context("opening the connections")?;
         // Making topics is a work of its own.
         if let Some(first) = connections.first_mut() {
-            for topic in 0..self.topics {
-                first.send(&command(&topic_name(topic), 1, self.size)).await?;
+            let mut script = Script::new(self.topics, 0, 1, self.size, 1);
+            for _ in 0..self.topics {
+                first.send(script.take(1)).await?;
                 first.oks(1).await?;
             }
         }
-        let working: Vec<_> = connections
-            .into_iter()
-            .enumerate()
-            .map(|(index, connection)| tokio::spawn(self.publish(connection, index, Arc::clone(&tally))))
-            .collect();
+        let publisher = |(index, connection)| {
+            // Each connection begins elsewhere, so that they do not march through the topics together.
+            let first = index * self.topics / self.connections;
+            let script = Script::new(self.topics, first, self.batch, self.size, self.unanswered);
+            Publisher { connection, script, unanswered: self.unanswered, waiting: 0 }
+        };
+        // All scripts are written before anybody publishes.
+        let publishers: Vec<_> = connections.into_iter().enumerate().map(publisher).collect();
+        let publish = |publisher| tokio::spawn(self.publish(publisher, Arc::clone(&tally)));
+        let working: Vec<_> = publishers.into_iter().map(publish).collect();
         let sample = watch(target, &tally, seconds).await;
         for worker in working {
             worker.await??;
@@ -97,41 +110,36 @@ impl Publish {
         Ok(sample)
     }
 
-    async fn publish(self, mut connection: Connection, index: usize, tally: Arc<Tally>) -> Result<()> {
-        let messages = (self.unanswered * self.batch) as u64;
-        let turns: Vec<Vec<u8>> = (0..self.topics)
-            .map(|topic| command(&topic_name(topic), self.batch, self.size).repeat(self.unanswered))
-            .collect();
-        // Each connection begins elsewhere, so that they do not march through the topics together.
-        for bytes in turns.iter().cycle().skip(index * self.topics / self.connections) {
-            if tally.is_over() {
-                return Ok(());
-            }
-            connection.send(bytes).await?;
-            connection
-                .oks(self.unanswered)
-                .await
-                .inspect_err(|_| tally.is_over.store(true, Ordering::Relaxed))?;
-            tally.add(messages);
+    async fn publish(self, mut publisher: Publisher, tally: Arc<Tally>) -> Result<()> {
+        while !tally.is_over() {
+            let answered = publisher.turn().await.inspect_err(|_| tally.end())?;
+            tally.add((answered * self.batch) as u64);
         }
         Ok(())
     }
 }
 
-fn topic_name(number: usize) -> String {
-    format!("bench{number}")
+/// A connection that keeps commands unanswered.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    /// Where it publishes.
+    pub connection: Connection,
+    /// What it publishes.
+    pub script: Script,
+    /// How many commands may be unanswered.
+    pub unanswered: usize,
+    /// How many are.
+    pub waiting: usize,
 }
 
-/// One PUB, or one MPUB when `batch` is more than 1, of bodies of `size` bytes.
-pub(super) fn command(topic: &str, batch: usize, size: usize) -> Vec<u8> {
-    let body = vec![b'x'; size];
-    let mut bytes = Vec::new();
-    if batch == 1 {
-        Command::Publish { topic, body: &body }.encode(&mut bytes);
-    } else {
-        let mut packed = Vec::new();
-        let messages = Messages::pack(&mut packed, std::iter::repeat_n(&body, batch));
-        Command::MultiPublish { topic, messages }.encode(&mut bytes);
+impl Publisher {
+    /// Send what may be sent, then wait until half of what is unanswered is answered: nsqd never runs out of commands,
+    /// and the generator does not send them one by one. Tells how many were answered.
+    pub(super) async fn turn(&mut self) -> Result<usize> {
+        let more = self.unanswered - self.waiting;
+        self.connection.send(self.script.take(more)).await?;
+        let answered = self.connection.oks(self.unanswered.div_ceil(2)).await?;
+        self.waiting = self.unanswered.saturating_sub(answered);
+        Ok(answered)
     }
-    bytes
 }

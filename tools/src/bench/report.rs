@@ -89,7 +89,7 @@ impl Report {
 
     fn table(&self, options: &Options) -> String {
         let mut text = format!(
-            "{:<18} {:<12} {:>5} {:>12} {:>12} {:>7} {:>9}  more\n",
+            "{:<20} {:<12} {:>5} {:>12} {:>12} {:>7} {:>9}  more\n",
             "work", "nsqd", "round", "each/s", "CPU us each", "ratio", "peak MiB"
         );
         for workload in ALL {
@@ -110,7 +110,7 @@ impl Report {
         let more: Vec<String> =
             sample.more.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
         format!(
-            "{:<18} {:<12} {:>5} {:>12.0} {:>12} {:>7} {:>9.1}  {}\n",
+            "{:<20} {:<12} {:>5} {:>12.0} {:>12} {:>7} {:>9.1}  {}\n",
             row.workload,
             row.nsqd,
             row.round,

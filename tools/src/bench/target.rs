@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
 
+use super::layers::{Certificate, Layer};
 use super::options::{Options, Place, Subject};
 use super::workload::Workload;
 
@@ -29,6 +30,10 @@ pub(super) struct Target {
     pub http: String,
     /// To read /proc; none when it runs elsewhere.
     process: Option<u32>,
+    /// What connections to it are to ask for.
+    pub layer: Layer,
+    /// What it shows when it speaks TLS.
+    pub certificate: Option<Certificate>,
     started: Option<Started>,
 }
 
@@ -58,27 +63,38 @@ impl Target {
                 let mut flags = options.nsqd_flags.clone();
                 flags.extend(workload.flags.iter().map(|flag| (*flag).to_owned()));
                 flags.extend(known(binary, workload.flags_if_known).await?);
+                let certificate = if workload.layer == Layer::Tls { Some(Certificate::new()?) } else { None };
+                flags.extend(certificate.iter().flat_map(Certificate::flags));
                 let folder = folder(options.data_path.as_deref())?;
-                Self::launch(binary, flags, folder).await
+                let launched = Self::launch(binary, flags, folder).await?;
+                Ok(Self { layer: workload.layer, certificate, ..launched })
             }
             Place::Running { tcp, http } => {
                 ensure!(
-                    workload.flags.is_empty() && !workload.restarts,
+                    workload.flags.is_empty() && !workload.restarts && workload.layer != Layer::Tls,
                     "this work needs an nsqd that nsq_bench starts itself: give --nsqd=PATH"
                 );
                 let process = owner_of(tcp);
-                Ok(Self { tcp: tcp.clone(), http: http.clone(), process, started: None })
+                let (tcp, http, layer) = (tcp.clone(), http.clone(), workload.layer);
+                Ok(Self { tcp, http, process, layer, certificate: None, started: None })
             }
         }
     }
 
-    /// Stop it in order and start it again on the same data; how long it was until it served.
-    pub(super) async fn restart(&mut self) -> Result<Duration> {
+    /// Stop it in order and start it again on the same data, which may be dropped from the page cache in between; how
+    /// long it was until it served.
+    pub(super) async fn restart(&mut self, drops_cache: bool) -> Result<Duration> {
         let Some(started) = self.started.take() else { bail!("only an nsqd of our own can be restarted") };
         let Started { mut child, folder, binary, flags } = started;
         stop(&mut child).await?;
+        if drops_cache {
+            let path = folder.path().to_owned();
+            let dropped = tokio::task::spawn_blocking(move || drop_cache(&path)).await?;
+            dropped.context("cannot drop the backlog from the page cache")?;
+        }
         let since = std::time::Instant::now();
-        *self = Self::launch(&binary, flags, folder).await?;
+        let certificate = self.certificate.take();
+        *self = Self { layer: self.layer, certificate, ..Self::launch(&binary, flags, folder).await? };
         Ok(since.elapsed())
     }
 
@@ -122,7 +138,7 @@ impl Target {
         tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
         let process = child.id();
         let started = Started { child, folder, binary: binary.to_owned(), flags };
-        Ok(Self { tcp, http, process, started: Some(started) })
+        Ok(Self { tcp, http, process, layer: Layer::Plain, certificate: None, started: Some(started) })
     }
 }
 
@@ -163,6 +179,21 @@ async fn addresses(log: &mut Lines<BufReader<ChildStderr>>) -> Result<(String, S
         told.push(line);
     }
     bail!("it ended; its last words: {}", told.split_off(told.len().saturating_sub(5)).join(" | "))
+}
+
+/// Only what is clean can be dropped, hence the sync.
+fn drop_cache(folder: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            drop_cache(&path)?;
+        } else if path.is_file() {
+            let file = std::fs::File::open(&path)?;
+            file.sync_all()?;
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+        }
+    }
+    Ok(())
 }
 
 async fn stop(child: &mut Child) -> Result<()> {

@@ -2,6 +2,8 @@
 
 use anyhow::Result;
 
+use super::consume::Between;
+use super::layers::Layer;
 use super::options::Options;
 use super::report::Sample;
 use super::target::Target;
@@ -18,6 +20,8 @@ pub(super) struct Workload {
     pub flags: &'static [&'static str],
     /// Flags it is started with if it has them.
     pub flags_if_known: &'static [&'static str],
+    /// What its connections ask for.
+    pub layer: Layer,
     /// It stops and starts nsqd.
     pub restarts: bool,
     kind: Kind,
@@ -26,7 +30,7 @@ pub(super) struct Workload {
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Publish(publish::Publish),
-    Backlog { size: usize },
+    Backlog { size: usize, between: Between },
     Stream(consume::Stream),
     Latency { rate: u32 },
     Idle(idle::What),
@@ -49,8 +53,33 @@ pub(super) const ALL: &[Workload] = &[
         (1, 100),
         1000,
     ),
-    publishing("mpub-100B", "MPUB of 200 x 100 B on 2 connections", 2, 1, SMALL, 1),
-    publishing("mpub-1KiB", "MPUB of 20 x 1 KiB on 2 connections", 2, 1, LARGE, 1),
+    publishing("mpub-100B", "MPUB of 200 x 100 B on 2 connections, 4 unanswered each", 2, 4, SMALL, 1),
+    publishing("mpub-1KiB", "MPUB of 20 x 1 KiB on 2 connections, 4 unanswered each", 2, 4, LARGE, 1),
+    publishing(
+        "mpub-100B-sync",
+        "MPUB of 200 x 100 B on 2 connections, each waits for its OK",
+        2,
+        1,
+        SMALL,
+        1,
+    ),
+    publishing(
+        "mpub-1KiB-sync",
+        "MPUB of 20 x 1 KiB on 2 connections, each waits for its OK",
+        2,
+        1,
+        LARGE,
+        1,
+    ),
+    Workload { layer: Layer::Tls, ..publishing("mpub-100B-tls", "mpub-100B with TLS", 2, 4, SMALL, 1) },
+    Workload {
+        layer: Layer::Snappy,
+        ..publishing("mpub-100B-snappy", "mpub-100B with snappy", 2, 4, SMALL, 1)
+    },
+    Workload {
+        layer: Layer::Deflate,
+        ..publishing("mpub-100B-deflate", "mpub-100B with deflate at level 6", 2, 4, SMALL, 1)
+    },
     Workload {
         flags: FSYNC,
         ..publishing("fsync-16", "PUB of 100 B on 16 connections, synced before OK", 16, 1, (1, 100), 1)
@@ -59,16 +88,68 @@ pub(super) const ALL: &[Workload] = &[
         flags: FSYNC,
         ..publishing("fsync-64", "PUB of 100 B on 64 connections, synced before OK", 64, 1, (1, 100), 1)
     },
-    work("backlog", "SUB and FIN of a backlog of 100 B messages just published", Kind::Backlog { size: 100 }),
+    work(
+        "backlog",
+        "SUB and FIN of a backlog of 100 B messages just published: from memory and the page cache",
+        Kind::Backlog { size: 100, between: Between::Nothing },
+    ),
     Workload {
         restarts: true,
-        ..work("backlog-restart", "the same after a restart of nsqd", Kind::Backlog { size: 100 })
+        ..work(
+            "backlog-restart",
+            "the same after a restart of nsqd: from the page cache",
+            Kind::Backlog { size: 100, between: Between::Restart },
+        )
     },
-    streaming("stream-pub", "PUB on 16 connections to one consumer that FINs", 16, (1, 100), 1),
-    streaming("stream-mpub", "MPUB of 200 x 100 B to one consumer that FINs", 1, SMALL, 1),
-    streaming("stream-4-channels", "MPUB of 200 x 100 B, 4 channels with a consumer each", 1, SMALL, 4),
-    streaming("stream-8-channels", "MPUB of 200 x 100 B, 8 channels with a consumer each", 1, SMALL, 8),
-    streaming("stream-1KiB", "MPUB of 20 x 1 KiB to one consumer that FINs", 1, LARGE, 1),
+    Workload {
+        restarts: true,
+        ..work(
+            "backlog-disk",
+            "the same after a restart with nothing of it in the page cache: from the disk",
+            Kind::Backlog { size: 100, between: Between::RestartWithoutCache },
+        )
+    },
+    streaming(
+        "stream-pub",
+        "PUB on 16 connections, each waits for its OK; 1 consumer FINs",
+        (16, 1),
+        (1, 100),
+        1,
+    ),
+    streaming("stream-mpub", "MPUB of 200 x 100 B, 4 unanswered; 1 consumer FINs", AHEAD, SMALL, 1),
+    streaming(
+        "stream-4-channels",
+        "the same to 4 channels with a consumer each, per delivery",
+        AHEAD,
+        SMALL,
+        4,
+    ),
+    streaming(
+        "stream-8-channels",
+        "the same to 8 channels with a consumer each, per delivery",
+        AHEAD,
+        SMALL,
+        8,
+    ),
+    streaming("stream-1KiB", "MPUB of 20 x 1 KiB, 4 unanswered; 1 consumer FINs", AHEAD, LARGE, 1),
+    Workload {
+        layer: Layer::Tls,
+        ..streaming("stream-mpub-tls", "stream-mpub with TLS, publisher and consumer", AHEAD, SMALL, 1)
+    },
+    Workload {
+        layer: Layer::Snappy,
+        ..streaming("stream-mpub-snappy", "stream-mpub with snappy, publisher and consumer", AHEAD, SMALL, 1)
+    },
+    Workload {
+        layer: Layer::Deflate,
+        ..streaming(
+            "stream-mpub-deflate",
+            "stream-mpub with deflate, publisher and consumer",
+            AHEAD,
+            SMALL,
+            1,
+        )
+    },
     work("latency", "publish to delivery at 1,000 messages per second", Kind::Latency { rate: 1000 }),
     work("idle-connections", "memory per connection that does nothing", Kind::Idle(idle::What::Connections)),
     Workload {
@@ -85,12 +166,15 @@ pub(super) const ALL: &[Workload] = &[
     },
 ];
 
+/// One publisher with 4 commands unanswered.
+const AHEAD: (usize, usize) = (1, 4);
+
 const FSYNC: &[&str] = &["--durability=fsync"];
 /// Otherwise what is made beyond the first 1,000 is made at the pace that is allowed.
 const NO_PACE: &[&str] = &["--max-creation-rate=0"];
 
 const fn work(name: &'static str, about: &'static str, kind: Kind) -> Workload {
-    Workload { name, about, flags: &[], flags_if_known: &[], restarts: false, kind }
+    Workload { name, about, flags: &[], flags_if_known: &[], layer: Layer::Plain, restarts: false, kind }
 }
 
 const fn publishing(
@@ -108,11 +192,11 @@ const fn publishing(
 const fn streaming(
     name: &'static str,
     about: &'static str,
-    publishers: usize,
+    (publishers, unanswered): (usize, usize),
     (batch, size): (usize, usize),
     channels: usize,
 ) -> Workload {
-    work(name, about, Kind::Stream(consume::Stream { publishers, batch, size, channels }))
+    work(name, about, Kind::Stream(consume::Stream { publishers, unanswered, batch, size, channels }))
 }
 
 impl Workload {
@@ -120,7 +204,7 @@ impl Workload {
     pub(super) async fn run(&self, options: &Options, target: &mut Target) -> Result<Sample> {
         match self.kind {
             Kind::Publish(publish) => publish.run(target, options.seconds).await,
-            Kind::Backlog { size } => consume::backlog(target, options, size, self.restarts).await,
+            Kind::Backlog { size, between } => consume::backlog(target, options.backlog, size, between).await,
             Kind::Stream(stream) => stream.run(target, options.seconds).await,
             Kind::Latency { rate } => latency::run(target, options.seconds, rate).await,
             Kind::Idle(what) => idle::run(target, options.idle, what).await,
