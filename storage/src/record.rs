@@ -5,6 +5,8 @@ use crate::seeded::{Bug, is_planted};
 
 /// The bytes before a payload.
 pub(crate) const HEADER_BYTES: usize = 20;
+const CRC_BYTES: usize = 4;
+const COVERED_BYTES: usize = HEADER_BYTES - CRC_BYTES;
 /// The flag of a batch's first record: after a crash it tells a batch that lost its beginning from a whole one.
 pub(crate) const FIRST: u8 = 1;
 /// The most that `left` can say; larger batches saturate, and end all the same where `left` is 0.
@@ -54,29 +56,31 @@ impl Header {
         HEADER_BYTES as u64 + u64::from(self.payload_bytes)
     }
 
-    fn encode(&self) -> [u8; HEADER_BYTES] {
+    /// All but the checksum.
+    fn encode_covered(&self) -> [u8; COVERED_BYTES] {
         let word = (u32::from(self.flags) << 24) | self.left.min(LEFT_MAX);
-        let mut bytes = [0; HEADER_BYTES];
-        bytes[..4].copy_from_slice(&self.crc.to_le_bytes());
-        bytes[4..8].copy_from_slice(&self.payload_bytes.to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.seq.to_le_bytes());
-        bytes[16..].copy_from_slice(&word.to_le_bytes());
+        let mut bytes = [0; COVERED_BYTES];
+        bytes[..4].copy_from_slice(&self.payload_bytes.to_le_bytes());
+        bytes[4..12].copy_from_slice(&self.seq.to_le_bytes());
+        bytes[12..].copy_from_slice(&word.to_le_bytes());
         bytes
     }
 }
 
 /// Fill in the header of `record`, whose payload stands behind `HEADER_BYTES` free bytes.
 pub(crate) fn seal(record: &mut [u8], seq: u64, (flags, left): (u8, u32), seed: Seed) {
-    let Some((head, payload)) = record.split_at_mut_checked(HEADER_BYTES) else {
-        unreachable!("the caller reserved a header")
-    };
-    let Ok(payload_bytes) = u32::try_from(payload.len()) else {
+    let payload_bytes = record.len().saturating_sub(HEADER_BYTES);
+    let Ok(payload_bytes) = u32::try_from(payload_bytes) else {
         unreachable!("a record is far smaller than 4 GiB")
     };
-    let mut bytes = Header { crc: 0, payload_bytes, seq, flags, left }.encode();
-    let crc = seed.checksum([&bytes[4..], payload]);
-    bytes[..4].copy_from_slice(&crc.to_le_bytes());
-    head.copy_from_slice(&bytes);
+    let Some((place, covered)) = record.split_first_chunk_mut::<CRC_BYTES>() else {
+        unreachable!("the caller reserved a header")
+    };
+    let Some(head) = covered.first_chunk_mut::<COVERED_BYTES>() else {
+        unreachable!("the caller reserved a header")
+    };
+    *head = Header { crc: 0, payload_bytes, seq, flags, left }.encode_covered();
+    *place = seed.checksum(covered).to_le_bytes();
 }
 
 /// What makes a checksum valid in one place of one file only.
@@ -87,9 +91,9 @@ pub(crate) struct Seed {
 }
 
 impl Seed {
-    /// The checksum of a record given in parts, without its first 4 bytes.
-    pub(crate) fn checksum<const N: usize>(self, parts: [&[u8]; N]) -> u32 {
-        parts.iter().fold(self.start(), |crc, part| crc32c::crc32c_append(crc, part))
+    /// The checksum of a record without its first 4 bytes.
+    pub(crate) fn checksum(self, covered: &[u8]) -> u32 {
+        crc32c::crc32c_append(self.start(), covered)
     }
 
     /// The checksum before the first byte.
@@ -103,7 +107,7 @@ impl Seed {
     pub(crate) fn matches(self, header: &Header, record: &[u8]) -> bool {
         record
             .get(4..)
-            .is_some_and(|covered| self.checksum([covered]) == header.crc || is_planted(Bug::SkipChecksum))
+            .is_some_and(|covered| self.checksum(covered) == header.crc || is_planted(Bug::SkipChecksum))
     }
 }
 
