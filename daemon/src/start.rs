@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use crate::options::{Parsed, Sources, Values, all_problems, print, print_check};
-use crate::reload::Reload;
+use crate::reload::Reloads;
 use crate::telemetry::{self, Format};
 
 /// Reads `sources`, has `check` make options of them, and starts the log. A table must have `log-level`, `log-prefix`
@@ -45,8 +45,7 @@ pub fn start<T>(
 
 /// At each reload, reads `sources` again: the log level follows, and what would take a restart is told. `values` are
 /// those the daemon runs with.
-pub async fn follow(sources: Sources, values: Values, reload: Reload) {
-    let mut asked = reload.subscribe();
+pub async fn follow(sources: Sources, values: Values, mut asked: Reloads) {
     loop {
         asked.next().await;
         match sources.read() {

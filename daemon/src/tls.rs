@@ -15,7 +15,7 @@ use rustls::pki_types::CertificateDer;
 pub use clients::ClientPolicy;
 pub use load::{ca_certificates, common_name};
 
-use crate::reload::Reload;
+use crate::reload::Reloads;
 use crate::shutdown::Shutdown;
 
 /// How often the files are looked at without being asked: Kubernetes replaces mounted secrets without a signal.
@@ -106,8 +106,7 @@ impl Certificates {
     }
 
     /// Read the files again whenever that is asked for, or they have changed, until shutdown.
-    pub async fn follow(self: Arc<Self>, reload: Reload, shutdown: Shutdown) {
-        let mut reloads = reload.subscribe();
+    pub async fn follow(self: Arc<Self>, mut reloads: Reloads, shutdown: Shutdown) {
         // What was refused is not tried, and told, again until it changes.
         let mut refused = Vec::new();
         let mut look = tokio::time::interval(LOOK_EVERY);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::reload::Reload;
+use crate::reload::Reloads;
 use crate::shutdown::Shutdown;
 
 /// A file that holds more is not a token.
@@ -82,8 +82,7 @@ impl SharedToken {
     }
 
     /// Read it again whenever that is asked for, and now and then, until shutdown.
-    pub async fn follow(self: Arc<Self>, reload: Reload, shutdown: Shutdown) {
-        let mut reloads = reload.subscribe();
+    pub async fn follow(self: Arc<Self>, mut reloads: Reloads, shutdown: Shutdown) {
         loop {
             tokio::select! {
                 () = shutdown.wait() => return,

@@ -114,7 +114,7 @@ pub async fn serve(options: Options, shutdown: Shutdown, reload: &Reload) -> Res
         registrations_max: or_any(options.max_registrations),
         broker_registrations_max: or_any(options.max_registrations_per_connection),
     };
-    tokio::spawn(Arc::clone(&token).follow(reload.clone(), shutdown.clone()));
+    tokio::spawn(Arc::clone(&token).follow(reload.subscribe(), shutdown.clone()));
     let state = Arc::new(State::new(rules, about, token));
     let router = http::router(Arc::clone(&state), gate);
     let done = tokio::spawn(async move {
@@ -154,7 +154,7 @@ fn run(sources: Sources, values: Values, options: Options) -> Result<(), String>
         let (shutdown, reload) = (Shutdown::new(), Reload::new());
         signals::listen(&shutdown, &reload).map_err(|error| format!("cannot listen to signals: {error}"))?;
         tracing::info!("{}", version::version_line(BINARY));
-        tokio::spawn(start::follow(sources, values, reload.clone()));
+        tokio::spawn(start::follow(sources, values, reload.subscribe()));
         let running = serve(options, shutdown.clone(), &reload).await;
         let ended = running.map_err(|error| error.to_string())?.done.await;
         ended.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
