@@ -10,6 +10,9 @@ use protocol::Limits;
 use crate::durability::Durability;
 use crate::latency::Quantiles;
 
+/// More threads than this gain nothing on any machine there is.
+const SHARDS_MAX: i64 = 1024;
+
 mod around;
 mod table;
 
@@ -59,6 +62,7 @@ pub(crate) struct Options {
     pub is_snappy_on: bool,
     pub max_in_flight_bytes: u64,
     pub https_address: String,
+    pub shards: usize,
     pub max_connections: usize,
     pub max_connections_per_ip: usize,
     pub max_topics: usize,
@@ -171,6 +175,7 @@ impl Options {
             is_snappy_on: values.is_on("snappy"),
             max_in_flight_bytes: size(values, "max-in-flight-bytes")?.unwrap_or(u64::MAX),
             https_address: values.text("https-address").to_owned(),
+            shards: shards(values)?,
             max_connections: number(values, "max-connections", 0, i64::MAX)?,
             max_connections_per_ip: number(values, "max-connections-per-ip", 0, i64::MAX)?,
             max_topics: number(values, "max-topics", 0, i64::MAX)?,
@@ -235,6 +240,15 @@ fn size(values: &Values, name: &str) -> Result<Option<u64>, String> {
         "" => Ok(None),
         text => daemon::size::parse(text).map(Some).map_err(|why| format!("--{name}: {why}")),
     }
+}
+
+/// Half of the processors: shards that publish to one topic contend for its log, and the other half is wanted by syncs,
+/// HTTP and the kernel's side of the sockets. On two processors a second shard made messages of one topic cost 30 to 45 %
+/// more (docs/performance.md).
+fn shards(values: &Values) -> Result<usize, String> {
+    let asked: usize = number(values, "shards", 0, SHARDS_MAX)?;
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(if asked == 0 { (processors() / 2).max(1) } else { asked })
 }
 
 fn memory_limit(values: &Values) -> Result<usize, String> {

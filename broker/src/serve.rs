@@ -128,7 +128,7 @@ pub fn main_with_args(args: Vec<String>) -> ExitCode {
 async fn run(sources: Sources, values: Values, options: Options) -> Result<(), ServeError> {
     let (shutdown, reload) = (Shutdown::new(), Reload::new());
     signals::listen(&shutdown, &reload).map_err(ServeError::Start)?;
-    tokio::spawn(start::follow(sources, values, reload.clone()));
+    tokio::spawn(start::follow(sources, values, reload.subscribe()));
     serve(options, shutdown, &reload).await
 }
 
@@ -167,13 +167,13 @@ async fn serve(options: Options, shutdown: Shutdown, reload: &Reload) -> Result<
     watch("space keeper", shutdown.clone(), reclaim::reclaim_for_ever(Arc::clone(&broker)));
     watch("memory", shutdown.clone(), memory::watch_for_ever(Arc::clone(&broker)));
     if let Some(certificates) = &broker.guards.encryption.certificates {
-        let followed = Arc::clone(certificates).follow(reload.clone(), shutdown.clone());
+        let followed = Arc::clone(certificates).follow(reload.subscribe(), shutdown.clone());
         watch("certificates", shutdown.clone(), followed);
     }
     watch(
         "token",
         shutdown.clone(),
-        Arc::clone(&broker.guards.token).follow(reload.clone(), shutdown.clone()),
+        Arc::clone(&broker.guards.token).follow(reload.subscribe(), shutdown.clone()),
     );
     broker.redeliver();
     let (shards, threads) = start_shards(&broker).map_err(ServeError::Start)?;
@@ -262,8 +262,8 @@ fn context(options: &Options, shutdown: &Shutdown) -> (Arc<Context>, Work) {
 }
 
 fn start_shards(broker: &Arc<Broker>) -> io::Result<(Vec<ShardHandle>, Vec<JoinHandle<()>>)> {
-    let count = std::thread::available_parallelism().map_or(1, usize::from);
-    let started: io::Result<Vec<_>> = (0..count).map(|index| ShardHandle::start(broker, index)).collect();
+    let started: io::Result<Vec<_>> =
+        (0..broker.options.shards).map(|index| ShardHandle::start(broker, index)).collect();
     Ok(started?.into_iter().unzip())
 }
 

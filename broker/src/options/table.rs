@@ -48,6 +48,13 @@ pub(crate) const TABLE: &[Opt] = &[
         "memory for messages on their way, for example 512MiB; empty means half of what the cgroup allows",
         STORAGE,
     ),
+    opt(
+        "shards",
+        Kind::Int,
+        "0",
+        "threads that serve clients; 0 means one for every two processors",
+        NETWORK,
+    ),
     opt("tcp-address", Kind::Text, "0.0.0.0:4150", "<addr>:<port> to listen on for clients", NETWORK),
     opt(
         "http-address",
