@@ -4,8 +4,10 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use bytes::BufMut;
 use daemon::listen::{ListenError, SocketFile, bind, bind_unix, canonical, is_path};
+use rustix::buffer::spare_capacity;
+use rustix::net::{RecvFlags, recv};
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 /// A listening socket for clients.
@@ -137,11 +139,26 @@ impl Socket {
         }
     }
 
-    /// Read what is there; `WouldBlock` if nothing is.
-    pub(crate) fn try_read(&self, buffer: &mut impl BufMut) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_read_buf(buffer),
-            Self::Unix(stream) => stream.try_read_buf(buffer),
+    /// Append what is there to `buffer`, no more than it has room for; `WouldBlock` if nothing is.
+    pub(crate) fn try_read(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        let room = buffer.capacity() - buffer.len();
+        let mut got = 0;
+        let read = || {
+            got = match self {
+                Self::Tcp(stream) => recv(stream, spare_capacity(buffer), RecvFlags::empty())?.0,
+                Self::Unix(stream) => recv(stream, spare_capacity(buffer), RecvFlags::empty())?.0,
+            };
+            // Less than there was room for: nothing is left, and the runtime should wait for more to come instead of
+            // having us ask again, which costs a system call per batch. It waits when it is told this.
+            if got > 0 && got < room { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        };
+        let read = match self {
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, read),
+            Self::Unix(stream) => stream.try_io(Interest::READABLE, read),
+        };
+        match read {
+            Err(error) if got == 0 => Err(error),
+            _ => Ok(got),
         }
     }
 

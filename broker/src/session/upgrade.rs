@@ -88,7 +88,7 @@ impl Session {
     }
 
     /// Read what is there, through the layers if there are any.
-    pub(super) fn take(&self, shard: &Shard, buffer: &mut Vec<u8>) -> Taken {
+    pub(super) fn take(&self, buffer: &mut Vec<u8>) -> Taken {
         let mut layers = self.layers.borrow_mut();
         let Some(layers) = layers.as_deref_mut() else {
             return match self.socket.try_read(buffer) {
@@ -97,8 +97,8 @@ impl Session {
                 Ok(0) | Err(_) => Taken::Last,
             };
         };
-        let mut received = shard.buffer();
-        let read = if layers.has_more() { Ok(0) } else { self.receive(&mut received) };
+        let mut received = Vec::with_capacity(READ_BYTES);
+        let read = if layers.has_more() { Ok(0) } else { self.socket.try_read(&mut received) };
         let opened = match read {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Taken::Nothing,
             Err(_) => Taken::Last,
@@ -115,7 +115,6 @@ impl Session {
         if layers.wants_write() {
             self.outbox.enlist();
         }
-        shard.recycle(received);
         opened
     }
 
@@ -134,7 +133,7 @@ impl Session {
             Ok(layers) => *self.layers.borrow_mut() = Some(Box::new(layers)),
             Err(error) => return self.tls_failed(&error).await,
         }
-        match timeout(HANDSHAKE_WITHIN, self.handshake(shard)).await {
+        match timeout(HANDSHAKE_WITHIN, self.handshake()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return self.tls_failed(&error).await,
             Err(_) => return self.tls_failed(&"the TLS handshake took too long").await,
@@ -154,17 +153,16 @@ impl Session {
         self.send_in_time().await
     }
 
-    async fn handshake(self: &Rc<Self>, shard: &Shard) -> io::Result<()> {
+    async fn handshake(self: &Rc<Self>) -> io::Result<()> {
         loop {
-            let mut received = shard.buffer();
-            match self.receive(&mut received) {
+            let mut received = Vec::with_capacity(READ_BYTES);
+            match self.socket.try_read(&mut received) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
                 // The first bytes may have come behind IDENTIFY, and be there already.
                 Ok(_) | Err(_) => {}
             }
             let shaken = self.with_layers(|layers| layers.shake(&received));
-            shard.recycle(received);
             shaken.unwrap_or(Ok(())).map_err(io::Error::other)?;
             self.send_all().await?;
             if !self.with_layers(|layers| layers.is_handshaking()).unwrap_or(false) {
@@ -201,10 +199,6 @@ impl Session {
         };
         self.layers.borrow_mut().get_or_insert_default().compress(encoder, decoder, early);
         self.outbox.client.compressed(compression == Compression::Snappy);
-    }
-
-    fn receive(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
-        self.socket.try_read(&mut bytes::BufMut::limit(buffer, READ_BYTES))
     }
 
     fn with_layers<T>(&self, work: impl FnOnce(&mut Layers) -> T) -> Option<T> {
