@@ -16,7 +16,7 @@ use storage::{Bug, Chunk, Read, is_planted};
 use crate::context::Context;
 use crate::durability::Durability;
 use crate::figures::ChannelFigures;
-use crate::outbox::Outbox;
+use crate::outbox::{self, Outbox};
 use crate::record;
 use crate::topic::Topic;
 
@@ -59,6 +59,20 @@ pub(crate) struct ChannelState {
     /// What is counted of it.
     pub figures: ChannelFigures,
     loaded: Loaded,
+}
+
+impl ChannelState {
+    /// FIN.
+    pub(crate) fn finish(
+        &mut self,
+        consumer: ConsumerId,
+        seq: u64,
+        now: queue::Instant,
+    ) -> Result<(), InFlightError> {
+        let took = self.queue.finish_at(consumer, seq, now)?;
+        self.figures.finish(took, now);
+        Ok(())
+    }
 }
 
 /// Why nobody can subscribe.
@@ -183,13 +197,6 @@ impl Channel {
         self.lock().queue.close(id);
     }
 
-    /// FIN.
-    pub(crate) fn finish(&self, id: ConsumerId, seq: u64, now: queue::Instant) -> Result<(), InFlightError> {
-        let ChannelState { queue, figures, .. } = &mut *self.lock();
-        figures.finish(queue.finish_at(id, seq, now)?, now);
-        Ok(())
-    }
-
     /// REQ.
     pub(crate) fn requeue(
         self: &Arc<Self>,
@@ -307,7 +314,11 @@ impl Channel {
             Dispatched::Idle
         } else {
             let waited = Age::default();
-            queue.dispatch(now, &mut Delivery { topic, loaded, figures, now, fetched: u64::MAX, waited })
+            let mut delivery =
+                Delivery { topic, loaded, figures, now, fetched: u64::MAX, waited, turn: None };
+            let result = queue.dispatch(now, &mut delivery);
+            delivery.end_turn();
+            result
         };
         if matches!(result, Dispatched::Idle) && queue.depth() == 0 {
             loaded.clear();
@@ -402,6 +413,23 @@ struct Delivery<'a> {
     pub fetched: u64,
     /// How long after its publish the message last delivered went out.
     pub waited: Age,
+    /// Whose turn it is, and what waits for it. Its outbox is locked twice in a turn, not for every message.
+    pub turn: Option<(Arc<Outbox>, Vec<u8>)>,
+}
+
+impl Delivery<'_> {
+    fn begin_turn(&mut self, to: &Arc<Outbox>) {
+        if self.turn.as_ref().is_some_and(|(outbox, _)| !Arc::ptr_eq(outbox, to)) {
+            self.end_turn();
+        }
+        self.turn.get_or_insert_with(|| (Arc::clone(to), to.borrow_bytes()));
+    }
+
+    fn end_turn(&mut self) {
+        if let Some((outbox, bytes)) = self.turn.take() {
+            outbox.give_back(bytes);
+        }
+    }
 }
 
 impl Outlet<Arc<Outbox>> for Delivery<'_> {
@@ -417,16 +445,17 @@ impl Outlet<Arc<Outbox>> for Delivery<'_> {
     }
 
     fn deliver(&mut self, to: &Arc<Outbox>, _seq: u64, attempts: u16) -> Room {
+        self.begin_turn(to);
         let stored =
             self.loaded.chunk_with(self.fetched).and_then(|chunk| match chunk.record_at(self.fetched) {
                 Read::Record(record) => record::read(record.payload),
                 _ => None,
             });
         // A record that was fetched is there; were it not, the message would time out and come again.
-        let Some(stored) = stored else { return Room::Full };
+        let (Some(stored), Some((_, bytes))) = (stored, &mut self.turn) else { return Room::Full };
         let published = protocol::message_timestamp(stored.frame).unwrap_or(self.now.wall.0);
         self.waited = self.figures.deliver(published, attempts, self.now.wall);
-        if to.deliver(stored.frame, attempts) { Room::Left } else { Room::Full }
+        if outbox::put_message(bytes, stored.frame, attempts) { Room::Left } else { Room::Full }
     }
 
     fn waited(&self) -> Age {
@@ -434,6 +463,7 @@ impl Outlet<Arc<Outbox>> for Delivery<'_> {
     }
 
     fn has_room(&mut self, to: &Arc<Outbox>) -> bool {
+        self.end_turn();
         to.has_room()
     }
 }

@@ -42,13 +42,13 @@ pub(crate) struct About {
     /// As sent.
     pub topology_zone: String,
     /// What the auth server calls the client, and where more is told of it; none before AUTH.
-    pub identity: Option<(String, String)>,
+    pub identity: Option<Box<(String, String)>>,
     /// It compresses with snappy.
     pub snappy: bool,
     /// It compresses with deflate.
     pub deflate: bool,
     /// What TLS agreed on; none in the clear.
-    pub tls: Option<Encrypted>,
+    pub tls: Option<Box<Encrypted>>,
     /// Messages published over this connection, by topic.
     pub published: BTreeMap<TopicName, u64>,
 }
@@ -114,12 +114,12 @@ impl Client {
 
     /// The auth server knows it.
     pub(crate) fn authorize(&self, identity: &str, url: &str) {
-        self.lock().identity = Some((shortened(identity), shortened(url)));
+        self.lock().identity = Some(Box::new((shortened(identity), shortened(url))));
     }
 
     /// TLS is up.
     pub(crate) fn encrypted(&self, agreed: Encrypted) {
-        self.lock().tls = Some(agreed);
+        self.lock().tls = Some(Box::new(agreed));
     }
 
     /// Compression is on.

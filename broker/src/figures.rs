@@ -22,6 +22,12 @@ impl Counter {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
+    /// So many more, counted by one thread only: others merely read. No locked instruction, for what every command pays.
+    #[inline]
+    pub(crate) fn add_alone(&self, more: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+    }
+
     /// Where it is.
     pub(crate) fn total(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -90,6 +96,9 @@ impl Figures {
 const COMMANDS: [&str; 12] =
     ["PUB", "MPUB", "DPUB", "FIN", "REQ", "TOUCH", "RDY", "SUB", "CLS", "IDENTIFY", "AUTH", "NOP"];
 
+/// Where FIN is among them.
+const FINISHES: usize = 3;
+
 /// Of one shard: each has its own, so that shards do not contend for them.
 #[derive(Debug, Default)]
 pub(crate) struct ShardFigures {
@@ -107,6 +116,14 @@ impl ShardFigures {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A client sent so many FINs.
+    #[inline]
+    pub(crate) fn count_finishes(&self, count: u64) {
+        if let Some(counter) = self.commands.get(FINISHES) {
+            counter.add_alone(count);
+        }
+    }
+
     /// A client sent a command.
     #[inline]
     pub(crate) fn count_command(&self, command: &protocol::Command<'_>) {
@@ -115,7 +132,7 @@ impl ShardFigures {
             Command::Publish { .. } => 0,
             Command::MultiPublish { .. } => 1,
             Command::DeferredPublish { .. } => 2,
-            Command::Finish { .. } => 3,
+            Command::Finish { .. } => FINISHES,
             Command::Requeue { .. } => 4,
             Command::Touch { .. } => 5,
             Command::Ready { .. } => 6,
@@ -126,7 +143,7 @@ impl ShardFigures {
             Command::Nop => 11,
         };
         if let Some(counter) = self.commands.get(at) {
-            counter.add(1);
+            counter.add_alone(1);
         }
     }
 }

@@ -63,19 +63,20 @@ impl Outbox {
         self.enlist();
     }
 
-    /// Put a message in; false when nothing more should be offered now.
-    pub(crate) fn deliver(&self, frame: &[u8], attempts: u16) -> bool {
+    /// Take what waits out, to put messages behind it and give it back.
+    pub(crate) fn borrow_bytes(&self) -> Vec<u8> {
+        std::mem::take(&mut self.lock().bytes)
+    }
+
+    /// Give back what was taken, with messages put behind it, and have the shard send it. What came meanwhile goes
+    /// behind it: replies and messages have no order among each other.
+    pub(crate) fn give_back(&self, mut bytes: Vec<u8>) {
         let mut waiting = self.lock();
-        let start = waiting.bytes.len();
-        waiting.bytes.extend_from_slice(frame);
-        if let Some(copy) = waiting.bytes.get_mut(start..) {
-            protocol::patch_attempts(copy, attempts);
-        }
-        let has_room = waiting.bytes.len() < OUTBOX_BYTES_MAX;
-        waiting.is_starved |= !has_room;
+        bytes.append(&mut waiting.bytes);
+        waiting.is_starved |= bytes.len() >= OUTBOX_BYTES_MAX;
+        waiting.bytes = bytes;
         drop(waiting);
         self.enlist();
-        has_room
     }
 
     /// May a message be put in now? If not, the channel is looked at again after the next send.
@@ -141,4 +142,14 @@ impl Outbox {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Put a message behind `bytes`; false when nothing more should be put there now.
+pub(crate) fn put_message(bytes: &mut Vec<u8>, frame: &[u8], attempts: u16) -> bool {
+    let start = bytes.len();
+    bytes.extend_from_slice(frame);
+    if let Some(copy) = bytes.get_mut(start..) {
+        protocol::patch_attempts(copy, attempts);
+    }
+    bytes.len() < OUTBOX_BYTES_MAX
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use protocol::{ChannelName, TopicName};
 use protocol::{Code, Error};
-use protocol::{DecodeError, Decoder, Phase, Stage};
+use protocol::{DecodeError, Decoder, FINISH_BYTES, Phase, Stage};
 use protocol::{MAGIC_V2, encode_error};
 use queue::{ConsumerId, Now};
 use tokio::sync::Notify;
@@ -46,7 +46,7 @@ const GROW_BYTES: usize = 64 * 1024;
 const UNREAD_REPLIES_MAX: usize = 1024 * 1024;
 
 /// Commands, and bytes of one read, after which others get their turn.
-const TURN_COMMANDS: u32 = 4096;
+const TURN_COMMANDS: usize = 4096;
 const TURN_BYTES: usize = 128 * 1024;
 
 /// A command tries this often to find the topic it just had made: another client may delete it meanwhile.
@@ -205,7 +205,8 @@ impl Session {
         self.outbox.id
     }
 
-    /// Serve the connection until it ends.
+    /// Serve the connection until it ends. What rarely happens is awaited in a box of its own: otherwise every idle
+    /// connection would hold room for all of it, 600 bytes.
     pub(crate) async fn run(self: &Rc<Self>, shard: &Rc<Shard>) {
         let mut decoder = Decoder::new(shard.broker.options.limits());
         let mut rest = Vec::new();
@@ -226,12 +227,13 @@ impl Session {
                     ready = self.socket.readable() => if ready.is_err() { break },
                 }
             }
-            if !self.admit(shard, &mut intake, &mut rest).await {
+            let is_free = intake.is_free(&shard.broker.context.memory, &rest, self.only_publishes());
+            if !is_free && !Box::pin(self.admit(shard, &mut intake, &mut rest)).await {
                 continue;
             }
             let mut buffer = assemble(shard, &mut rest);
             let before = buffer.len();
-            let taken = self.take(shard, &mut buffer);
+            let taken = self.take(&mut buffer);
             let is_much = buffer.len() - before >= TURN_BYTES;
             let mut upgrade = None;
             if taken != Taken::Nothing {
@@ -248,7 +250,7 @@ impl Session {
             }
             rest = keep_rest(shard, buffer);
             if let Some(upgrade) = upgrade
-                && self.upgrade(shard, upgrade, std::mem::take(&mut rest)).await.is_err()
+                && Box::pin(self.upgrade(shard, upgrade, std::mem::take(&mut rest))).await.is_err()
             {
                 break;
             }
@@ -258,20 +260,18 @@ impl Session {
                 tokio::task::yield_now().await;
             }
         }
-        self.finish_sending().await;
+        Box::pin(self.finish_sending()).await;
+    }
+
+    /// Who consumes too must be read, or its FINs would never make room.
+    fn only_publishes(&self) -> bool {
+        let state = self.state.borrow();
+        state.last_topic.is_some() && state.consumes.is_none()
     }
 
     /// Wait for room in memory. False: something else changed meanwhile.
     async fn admit(&self, shard: &Shard, intake: &mut Intake, rest: &mut Vec<u8>) -> bool {
         let memory = &shard.broker.context.memory;
-        // Who consumes too must be read, or its FINs would never make room.
-        let is_publisher = {
-            let state = self.state.borrow();
-            state.last_topic.is_some() && state.consumes.is_none()
-        };
-        if intake.is_free(memory, rest, is_publisher) {
-            return true;
-        }
         if rest.len() > GROW_BYTES && !self.holds_room.get() {
             // It may wait for long; the buffer it came in is several times its size.
             rest.shrink_to_fit();
@@ -279,7 +279,7 @@ impl Session {
         self.waits_for_room.set(true);
         let is_admitted = tokio::select! {
             biased;
-            () = intake.admit(memory, rest, is_publisher) => true,
+            () = intake.admit(memory, rest, self.only_publishes()) => true,
             () = self.changed.notified() => false,
         };
         self.waits_for_room.set(false);
@@ -318,8 +318,14 @@ impl Session {
         now: Now,
     ) -> Result<(usize, Option<Upgrade>), Over> {
         let mut used = self.magic(buffer)?;
-        let (mut tries, mut commands) = (0, 0_u32);
+        let (mut tries, mut commands) = (0, 0);
         while let Some(rest) = buffer.get(used..).filter(|rest| !rest.is_empty() && self.has_magic()) {
+            let finishes = self.finish_run(shard, decoder, rest, now.instant);
+            if finishes > 0 {
+                used += finishes * FINISH_BYTES;
+                self.take_turns(&mut commands, finishes).await;
+                continue;
+            }
             let early = self.forbids_batch(shard, rest, now.instant);
             let step = match decoder.decode(rest, self.stage()) {
                 _ if early.is_some() => early.unwrap_or(Step::Close),
@@ -328,10 +334,7 @@ impl Session {
                     Step::Next => {
                         used += bytes;
                         tries = 0;
-                        commands += 1;
-                        if commands.is_multiple_of(TURN_COMMANDS) {
-                            tokio::task::yield_now().await;
-                        }
+                        self.take_turns(&mut commands, 1).await;
                         continue;
                     }
                     Step::Upgrade(upgrade) => return Ok((used + bytes, Some(upgrade))),
@@ -348,7 +351,7 @@ impl Session {
             match step {
                 Step::Open(opening) if tries < OPEN_TRIES_MAX => {
                     tries += 1;
-                    self.open(shard, opening).await?;
+                    Box::pin(self.open(shard, opening)).await?;
                 }
                 Step::Open(opening) => {
                     self.reply_error(&opening.keeps_going());
@@ -359,6 +362,15 @@ impl Session {
         }
         self.is_open.set(self.is_open.get() || used > MAGIC_V2.len());
         Ok((used, None))
+    }
+
+    /// So many more commands are done: let others have their turn when they are many.
+    async fn take_turns(&self, commands: &mut usize, more: usize) {
+        *commands += more;
+        if *commands >= TURN_COMMANDS {
+            *commands = 0;
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Make what a command names, on the control runtime: disk and lookupds may take their time, and the

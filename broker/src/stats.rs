@@ -259,7 +259,7 @@ fn producers(broker: &Broker, asked: &Asked<'_>) -> Vec<ClientStats> {
 fn client(outbox: &Outbox) -> ClientStats {
     let about = outbox.client.about();
     let published = about.published.iter();
-    let (auth_identity, auth_identity_url) = about.identity.clone().unwrap_or_default();
+    let (auth_identity, auth_identity_url) = *about.identity.clone().unwrap_or_default();
     let tls = about.tls;
     ClientStats {
         client_id: about.client_id,

@@ -50,11 +50,8 @@ impl Decoder {
         buf: &'a [u8],
         stage: Stage,
     ) -> Result<Option<(Command<'a>, usize)>, DecodeError> {
-        if let Some(finish) = finish_at_start(buf, stage) {
-            if self.need > 1 {
-                self.forget();
-            }
-            return Ok(Some(finish));
+        if let Some(id) = self.finish(buf, stage) {
+            return Ok(Some((Command::Finish { id }, FINISH_BYTES)));
         }
         if buf.len() < self.need {
             return Ok(None);
@@ -79,6 +76,17 @@ impl Decoder {
                 Err(DecodeError::Reply { error, consumed: line_bytes })
             }
         }
+    }
+
+    /// The message that a FIN at the start of `buf` finishes, if it is written the usual way; it took [`FINISH_BYTES`].
+    /// What is anything else is `decode`'s to say.
+    #[inline]
+    pub fn finish(&mut self, buf: &[u8], stage: Stage) -> Option<MessageId> {
+        let id = finish_at_start(buf, stage)?;
+        if self.need > 1 {
+            self.forget();
+        }
+        Some(id)
     }
 
     /// The error nsqd sends when the peer closes its writing side in the middle of a command. `None` when
@@ -147,8 +155,11 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
+/// Bytes of a FIN as [`Decoder::finish`] knows it.
+pub const FINISH_BYTES: usize = 21;
+
 /// `FIN`, a space, sixteen bytes and `\n`: every message ends in one of these, mostly many in a row.
-fn finish_at_start<'a>(buf: &[u8], stage: Stage) -> Option<(Command<'a>, usize)> {
+fn finish_at_start(buf: &[u8], stage: Stage) -> Option<MessageId> {
     let (bytes, rest) = buf.strip_prefix(b"FIN ")?.split_first_chunk::<16>()?;
     let is_allowed = stage.phase != Phase::Init && !stage.tls_pending;
     // A space, `\r` or `\n` among the sixteen means something else, which the long way sorts out. Subtracting
@@ -156,8 +167,7 @@ fn finish_at_start<'a>(buf: &[u8], stage: Stage) -> Option<(Command<'a>, usize)>
     // all of FIN, against 20 with a loop over the bytes.
     let x = u128::from_be_bytes(*bytes);
     let is_plain = x.wrapping_sub(ONES * (b' ' + 1) as u128) & !x & (ONES << 7) == 0;
-    (is_allowed && is_plain && rest.first() == Some(&b'\n'))
-        .then_some((Command::Finish { id: MessageId::new(*bytes) }, 21))
+    (is_allowed && is_plain && rest.first() == Some(&b'\n')).then_some(MessageId::new(*bytes))
 }
 
 /// The line without `\n` and without one `\r` before it.

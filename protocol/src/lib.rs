@@ -19,7 +19,7 @@ mod text;
 
 pub use body::Messages;
 pub use command::{Command, Limits, Phase, Stage};
-pub use decode::{DecodeError, Decoder};
+pub use decode::{DecodeError, Decoder, FINISH_BYTES};
 pub use error::{Code, Error};
 pub use frame::{
     CLOSE_WAIT, Frame, FrameError, HEARTBEAT, MAGIC_V1, MAGIC_V2, MESSAGE_FRAME_OVERHEAD, MessageHead, OK,

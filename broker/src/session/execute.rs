@@ -9,19 +9,22 @@ use protocol::Error;
 use protocol::MessageId;
 use protocol::{CLOSE_WAIT, OK, encode_response};
 use protocol::{ChannelName, TopicName};
-use protocol::{Command, Phase};
+use protocol::{Command, Decoder, FINISH_BYTES, Phase};
 use queue::{InFlightError, Locality, Now, Subscription, WallTime};
 
 use super::authorize::Wish;
 use super::replies::Verb;
 use super::{Consumes, Opening, Session, Step};
-use crate::channel::SubscribeError;
+use crate::channel::{ChannelState, SubscribeError};
 use crate::client::{self, About};
 use crate::options::Options;
 use crate::receipt::PublishError;
 use crate::record;
 use crate::shard::Shard;
 use crate::topic::Topic;
+
+/// FINs for which the channel is held at a time: 10 us or so, for which others wait.
+const RUN_MAX: usize = 256;
 
 impl Session {
     /// Do one command. Nothing here waits: what must wait is returned as a step.
@@ -145,15 +148,55 @@ impl Session {
 
     fn finish(&self, shard: &Shard, id: &MessageId, now: queue::Instant) -> Step {
         let Some(Consumes { channel, .. }) = self.consumes() else { return Step::Next };
-        let outcome = match record::seq_of(id) {
-            Some(seq) => channel.finish(self.id(), seq, now),
-            None => Err(InFlightError::NotInFlight),
-        };
-        match outcome {
+        let finished = self.finish_at(&mut channel.lock(), id, now);
+        match finished {
             Ok(()) => shard.channel_is_dirty(&channel),
             Err(why) => self.reply_error(&Error::fin_failed(id, why)),
         }
         Step::Next
+    }
+
+    fn finish_at(
+        &self,
+        state: &mut ChannelState,
+        id: &MessageId,
+        now: queue::Instant,
+    ) -> Result<(), InFlightError> {
+        let seq = record::seq_of(id).ok_or(InFlightError::NotInFlight)?;
+        state.finish(self.id(), seq, now)
+    }
+
+    /// FINs come many in a row: one look at the channel does for all of them. How many there were.
+    pub(super) fn finish_run(
+        &self,
+        shard: &Shard,
+        decoder: &mut Decoder,
+        buffer: &[u8],
+        now: queue::Instant,
+    ) -> usize {
+        let stage = self.stage();
+        let Some(first) = decoder.finish(buffer, stage) else { return 0 };
+        let Some(Consumes { channel, .. }) = self.consumes() else { return 0 };
+        let mut state = channel.lock();
+        let (mut next, mut count) = (Some(first), 0);
+        let mut refused = None;
+        while let Some(id) = next.take() {
+            count += 1;
+            if let Err(why) = self.finish_at(&mut state, &id, now) {
+                refused = Some(Error::fin_failed(&id, why));
+                break;
+            }
+            if count < RUN_MAX {
+                next = buffer.get(count * FINISH_BYTES..).and_then(|rest| decoder.finish(rest, stage));
+            }
+        }
+        drop(state);
+        shard.signal.figures.count_finishes(count as u64);
+        shard.channel_is_dirty(&channel);
+        if let Some(error) = refused {
+            self.reply_error(&error);
+        }
+        count
     }
 
     fn requeue(&self, shard: &Shard, id: &MessageId, delay: Duration, now: Now) -> Step {

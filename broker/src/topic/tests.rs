@@ -174,7 +174,7 @@ fn what_was_in_flight_at_a_crash_comes_again_with_its_attempts_and_what_was_fini
     publish(&topic, &["a", "b", "c", "d"]).unwrap();
     let got = consume(&topic, &jobs, 1, 3);
     assert_eq!(bodies(&got), ["a", "b", "c"]);
-    jobs.finish(ConsumerId(1), got[1].seq, queue::Instant::default()).unwrap();
+    jobs.lock().finish(ConsumerId(1), got[1].seq, queue::Instant::default()).unwrap();
     topic.save_progress();
 
     let topic = open(&disk.crash()).unwrap();
@@ -246,7 +246,7 @@ fn segments_that_every_channel_has_passed_are_removed() {
         || disk.files().iter().filter(|path| path.extension().is_some_and(|end| end == "log")).count();
     let before = segments();
     for got in consume(&topic, &jobs, 1, 100) {
-        jobs.finish(ConsumerId(1), got.seq, queue::Instant::default()).unwrap();
+        jobs.lock().finish(ConsumerId(1), got.seq, queue::Instant::default()).unwrap();
     }
     topic.save_progress();
     assert!(before > 3 && segments() == 1, "{before} segments before, {} after", segments());
@@ -296,7 +296,7 @@ fn what_an_ephemeral_channel_consumed_does_not_come_back_for_the_next_channel() 
         let watch = topic.create_channel(&name).unwrap();
         publish(&topic, &["a", "b"]).unwrap();
         for got in consume(&topic, &watch, 1, 10) {
-            watch.finish(ConsumerId(1), got.seq, queue::Instant::default()).unwrap();
+            watch.lock().finish(ConsumerId(1), got.seq, queue::Instant::default()).unwrap();
         }
         if delete_it {
             topic.delete_channel(&name).unwrap();
@@ -395,7 +395,7 @@ fn script(disk: &FakeDisk, acked: &mut BTreeSet<String>, attempted: &mut BTreeSe
                 jobs.requeue(id, got.seq, Duration::ZERO, topic.context.clock.now()).map_err(drop)?;
                 attempted.remove(&got.body);
             } else {
-                jobs.finish(id, got.seq, queue::Instant::default()).map_err(drop)?;
+                jobs.lock().finish(id, got.seq, queue::Instant::default()).map_err(drop)?;
             }
         }
         jobs.unsubscribe(ConsumerId(round + 1));

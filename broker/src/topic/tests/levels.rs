@@ -84,7 +84,7 @@ fn what_was_finished_before_a_barrier_stays_finished_at_the_topics_level() {
         publish(&topic, &["a", "b"]).unwrap();
         topic.sync().unwrap();
         let got = consume(&topic, &jobs, 1, 1);
-        jobs.finish(ConsumerId(1), got[0].seq, queue::Instant::default()).unwrap();
+        jobs.lock().finish(ConsumerId(1), got[0].seq, queue::Instant::default()).unwrap();
         topic.save_progress();
         assert_eq!(topic.barrier().outcome(), Some(&Ok(())), "{level:?}");
         if survives_power_cut {
@@ -133,7 +133,7 @@ fn a_drained_topic_at_memory_holds_no_files_open() {
     for round in 0..100 {
         publish(&topic, &[&body]).unwrap();
         for got in consume(&topic, &jobs, round, 10) {
-            jobs.finish(ConsumerId(round), got.seq, queue::Instant::default()).unwrap();
+            jobs.lock().finish(ConsumerId(round), got.seq, queue::Instant::default()).unwrap();
         }
         jobs.unsubscribe(ConsumerId(round));
         topic.save_progress();
@@ -178,7 +178,7 @@ fn publishes_are_refused_before_the_disk_is_full_and_consumers_go_on() {
     assert!(matches!(publish(&topic, &["b"]), Err(PublishError::Refused(_))));
     assert_eq!(disk.calls(), calls, "what is left is for the journals");
     let got = consume(&topic, &jobs, 1, 10);
-    jobs.finish(ConsumerId(1), got[0].seq, queue::Instant::default()).unwrap();
+    jobs.lock().finish(ConsumerId(1), got[0].seq, queue::Instant::default()).unwrap();
     assert!(topic.save_progress());
     assert_eq!(topic.channels()[0].lock().queue.depth(), 0);
 }

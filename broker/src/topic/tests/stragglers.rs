@@ -25,7 +25,7 @@ fn finish_all_but(topic: &Arc<Topic>, channel: &Arc<Channel>, consumer: u64, kep
                 let day = Duration::from_secs(86400);
                 channel.requeue(id, message.seq, day, topic.context.clock.now()).unwrap();
             } else {
-                channel.finish(id, message.seq, queue::Instant::default()).unwrap();
+                channel.lock().finish(id, message.seq, queue::Instant::default()).unwrap();
             }
         }
         channel.unsubscribe(id);
@@ -100,7 +100,7 @@ fn what_another_channel_still_wants_is_not_given_back() {
     for consumer in 10..20 {
         let more = consume(&topic, &reread, consumer, 2500);
         for message in &more {
-            reread.finish(ConsumerId(consumer), message.seq, queue::Instant::default()).unwrap();
+            reread.lock().finish(ConsumerId(consumer), message.seq, queue::Instant::default()).unwrap();
         }
         got.extend(more.into_iter().map(|got| got.body));
         reread.unsubscribe(ConsumerId(consumer));
