@@ -58,8 +58,8 @@ pub(super) async fn backlog(
         Between::Restart => Some(target.restart(false).await?),
         Between::RestartWithoutCache => Some(target.restart(true).await?),
     };
-    let mut consumer = Consumer::subscribe(target, 0).await?;
     let (before, since) = (target.usage(), Instant::now());
+    let mut consumer = Consumer::subscribe(target, 0).await?;
     let mut done = 0;
     while done < batches * BATCH as u64 {
         done += consumer.consume().await?;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use daemon::http_client;
 use futures::future::try_join_all;
+use protocol::Command;
 
 use super::connection::Connection;
 use super::report::Sample;
@@ -25,6 +26,10 @@ const WITHIN: Duration = Duration::from_secs(30);
 
 /// Make `count` of them, and tell what one takes.
 pub(super) async fn run(target: &Target, count: usize, what: What) -> Result<Sample> {
+    ensure!(
+        matches!(what, What::Connections) || !target.http.is_empty(),
+        "topics and channels are made over HTTP: --nsqd-http-address is missing"
+    );
     let before = target.usage();
     let since = Instant::now();
     let kept = match what {
@@ -59,9 +64,13 @@ async fn connections(target: &Target, count: usize) -> Result<Vec<Connection>> {
             format!("after {} connections; `ulimit -n` of this shell or of nsqd may be too low", open.len())
         })?);
     }
-    // Each has been served once nsqd has answered the last: it counts them all.
-    let stats = http_client::get(&target.http, "/stats?format=json", WITHIN).await;
-    stats.context("--nsqd-http-address is needed for works about memory")?;
+    // The kernel lets connections in that nsqd never does: each has been served once nsqd has answered the last.
+    if let Some(last) = open.last_mut() {
+        last.pack(&Command::Identify { body: b"{}" });
+        last.flush().await?;
+        let answered = last.oks(1).await;
+        answered.context("nsqd does not serve the last connection; its `ulimit -n` may be too low")?;
+    }
     Ok(open)
 }
 
@@ -85,7 +94,7 @@ async fn channels(target: &Target, count: usize) -> Result<()> {
 
 async fn create(target: &Target, path: &str) -> Result<()> {
     let answer = http_client::post(&target.http, path, bytes::Bytes::new(), WITHIN).await;
-    let (status, _) = answer.context("--nsqd-http-address is needed for works about memory")?;
+    let (status, _) = answer.with_context(|| format!("POST {path}"))?;
     ensure!(status == 200, "POST {path} was answered with {status}");
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use daemon::options::{Kind, Opt, Values};
 
+use super::growth;
 use super::workload::{ALL, Workload};
 
 pub(super) const ABOUT: &str = "Measures what a message costs nsqd: CPU time of the server per message, rates, latencies and memory.\n\n\
@@ -20,6 +21,20 @@ pub(super) const TABLE: &[Opt] = &[
         Kind::List,
         "",
         "binary to start on loopback, as PATH or NAME=PATH; several are measured in turn",
+        WHAT,
+    ),
+    row(
+        "against",
+        Kind::Text,
+        "",
+        "binary of an nsqd, as PATH or NAME=PATH, that the others are compared with: it is measured first in each turn",
+        WHAT,
+    ),
+    row(
+        "floor",
+        Kind::Bool,
+        "false",
+        "also measure a server that only reads, writes a file and answers OK: what the kernel alone takes of pub-* and mpub-*",
         WHAT,
     ),
     row("nsqd-flag", Kind::List, "", "flag for the started nsqds, such as --durability=fsync", WHAT),
@@ -38,6 +53,14 @@ pub(super) const TABLE: &[Opt] = &[
     row("rounds", Kind::Int, "2", "how often all of it is repeated", WORK),
     row("backlog", Kind::Int, "1000000", "messages of the works that begin with a backlog", WORK),
     row("idle", Kind::Int, "2000", "connections, topics and channels of the works about memory", WORK),
+    row(
+        "growth",
+        Kind::Bool,
+        "false",
+        "measure how cost grows with connections, channels, topics, backlog and size; works only if --workload names some",
+        WORK,
+    ),
+    row("growth-folder", Kind::Text, "growth", "where the pictures of --growth are written, as SVG", WORK),
     row("json", Kind::Text, "", "file for one line of JSON per measurement; - means standard output", WORK),
 ];
 
@@ -63,11 +86,20 @@ pub(super) struct Subject {
     pub place: Place,
 }
 
+impl Subject {
+    /// Is it the floor, not an nsqd?
+    pub(super) fn is_floor(&self) -> bool {
+        matches!(self.place, Place::Floor)
+    }
+}
+
 /// Where an nsqd is.
 #[derive(Debug, Clone)]
 pub(super) enum Place {
     /// To be started.
     Binary(PathBuf),
+    /// No nsqd: see `floor`.
+    Floor,
     /// Running already; `process` when it is on this machine and its port tells.
     Running {
         /// Of the clients.
@@ -84,7 +116,8 @@ pub(super) struct Options {
     pub subjects: Vec<Subject>,
     pub nsqd_flags: Vec<String>,
     pub data_path: Option<PathBuf>,
-    pub workloads: Vec<&'static Workload>,
+    pub workloads: Vec<Workload>,
+    pub growth: Option<PathBuf>,
     pub seconds: Duration,
     pub rounds: u32,
     pub backlog: u64,
@@ -104,42 +137,62 @@ impl Options {
         );
         let seconds = values.duration("seconds");
         ensure!(seconds >= Duration::from_millis(10), "--seconds is too short: at least 10ms");
-        Ok(Self {
+        let grows = values.is_on("growth");
+        let named = values.list("workload");
+        let mut options = Self {
             subjects,
             nsqd_flags: values.list("nsqd-flag").to_vec(),
             data_path: path(values.text("data-path")),
-            workloads: workloads(values.list("workload"))?,
+            workloads: if grows && named.is_empty() { Vec::new() } else { workloads(named)? },
+            growth: grows.then(|| PathBuf::from(values.text("growth-folder"))),
             seconds,
             rounds: number(values, "rounds")?,
             backlog: number(values, "backlog")?,
             idle: number(values, "idle")?,
             json: path(values.text("json")),
             lists_only,
-        })
+        };
+        if grows {
+            options.workloads.extend(growth::works(&options));
+        }
+        Ok(options)
     }
 }
 
 fn subjects(values: &Values) -> Result<Vec<Subject>> {
     let mut subjects = Vec::new();
+    let against = values.text("against");
+    if !against.is_empty() {
+        subjects.push(binary("against", "against", against)?);
+    }
     for given in values.list("nsqd") {
-        let (label, binary) = match given.split_once('=') {
-            Some((label, binary)) => (label.to_owned(), Path::new(binary)),
-            None => (format!("nsqd {}", subjects.len() + 1), Path::new(given.as_str())),
-        };
-        ensure!(binary.is_file(), "--nsqd={given}: there is no such file; build it first, or give its path");
-        subjects.push(Subject { label, place: Place::Binary(binary.to_owned()) });
+        subjects.push(binary("nsqd", &format!("nsqd {}", subjects.len() + 1), given)?);
     }
     let tcp = values.text("nsqd-tcp-address").to_owned();
     if !tcp.is_empty() {
         let http = values.text("nsqd-http-address").to_owned();
         subjects.push(Subject { label: tcp.clone(), place: Place::Running { tcp, http } });
     }
+    ensure!(against.is_empty() || subjects.len() > 1, "--against={against}: what is to be compared with it?");
+    if values.is_on("floor") {
+        subjects.insert(0, Subject { label: "floor".to_owned(), place: Place::Floor });
+    }
+    let labels: std::collections::BTreeSet<_> = subjects.iter().map(|subject| &subject.label).collect();
+    ensure!(labels.len() == subjects.len(), "two nsqds have one name: give them others, as NAME=PATH");
     Ok(subjects)
 }
 
-fn workloads(names: &[String]) -> Result<Vec<&'static Workload>> {
+/// `PATH` or `NAME=PATH`, of the flag of this name.
+fn binary(flag: &str, label: &str, given: &str) -> Result<Subject> {
+    let (label, path) = given.split_once('=').unwrap_or((label, given));
+    let path = Path::new(path);
+    ensure!(path.is_file(), "--{flag}={given}: there is no such file; build it first, or give its path");
+    Ok(Subject { label: label.to_owned(), place: Place::Binary(path.to_owned()) })
+}
+
+fn workloads(names: &[String]) -> Result<Vec<Workload>> {
     if names.is_empty() {
-        return Ok(ALL.iter().collect());
+        return Ok(ALL.to_vec());
     }
     let mut found = Vec::new();
     for name in names {
@@ -147,7 +200,7 @@ fn workloads(names: &[String]) -> Result<Vec<&'static Workload>> {
             let known: Vec<_> = ALL.iter().map(|workload| workload.name).collect();
             bail!("--workload={name} is unknown; there are {}", known.join(", "));
         };
-        found.push(workload);
+        found.push(*workload);
     }
     Ok(found)
 }

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use super::options::Options;
+use super::summary;
 use super::target::Usage;
-use super::workload::ALL;
 
 /// One measurement.
 #[derive(Debug, Clone, Serialize)]
@@ -56,11 +56,34 @@ pub(super) struct Row {
     pub round: u32,
     /// The work.
     pub workload: &'static str,
+    /// Which point it is of a series that grows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<u64>,
     /// The nsqd.
     pub nsqd: String,
     /// The figures.
     #[serde(flatten)]
     pub sample: Sample,
+}
+
+impl Row {
+    /// Is it of this work?
+    pub(super) fn is_of(&self, workload: &str, at: Option<u64>) -> bool {
+        self.workload == workload && self.at == at
+    }
+
+    /// The work's name for people.
+    pub(super) fn title(workload: &str, at: Option<u64>) -> String {
+        at.map_or_else(|| workload.to_owned(), |at| format!("{workload}={at}"))
+    }
+}
+
+/// The one in the middle; of an even number the mean of both.
+pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let high = values.get(values.len() / 2)?;
+    let low = values.get((values.len() - 1) / 2)?;
+    Some((low + high) / 2.0)
 }
 
 /// All measurements so far.
@@ -80,7 +103,10 @@ impl Report {
         let Some(path) = &options.json else { return Ok(()) };
         let lines: Result<String, _> =
             self.rows.iter().map(|row| serde_json::to_string(row).map(|line| line + "\n")).collect();
-        let lines = lines.context("cannot write JSON")?;
+        let mut lines = lines.context("cannot write JSON")?;
+        if let Some(why) = &self.is_partial {
+            lines += &format!("{}\n", serde_json::json!({ "partial": why }));
+        }
         if path.as_os_str() == "-" {
             return out.write_all(lines.as_bytes()).context("cannot write the JSON");
         }
@@ -89,14 +115,15 @@ impl Report {
 
     fn table(&self, options: &Options) -> String {
         let mut text = format!(
-            "{:<20} {:<12} {:>5} {:>12} {:>12} {:>7} {:>9}  more\n",
+            "{:<26} {:<12} {:>5} {:>12} {:>12} {:>7} {:>9}  more\n",
             "work", "nsqd", "round", "each/s", "CPU us each", "ratio", "peak MiB"
         );
-        for workload in ALL {
-            for row in self.rows.iter().filter(|row| row.workload == workload.name) {
+        for work in &options.workloads {
+            for row in self.rows.iter().filter(|row| row.is_of(work.name, work.at)) {
                 text.push_str(&self.line(row, options));
             }
         }
+        text.push_str(&summary::lines(self, options));
         if let Some(why) = &self.is_partial {
             text.push_str(&format!("PARTIAL: {} measurements, then: {why}\n", self.rows.len()));
         }
@@ -110,8 +137,8 @@ impl Report {
         let more: Vec<String> =
             sample.more.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
         format!(
-            "{:<20} {:<12} {:>5} {:>12.0} {:>12} {:>7} {:>9.1}  {}\n",
-            row.workload,
+            "{:<26} {:<12} {:>5} {:>12.0} {:>12} {:>7} {:>9.1}  {}\n",
+            Row::title(row.workload, row.at),
             row.nsqd,
             row.round,
             sample.per_second(),
@@ -122,13 +149,26 @@ impl Report {
         )
     }
 
-    /// CPU per message over that of the first nsqd in the same round.
+    /// CPU per message over that of the first that was given this work in this round.
     fn ratio(&self, row: &Row, options: &Options) -> Option<f64> {
-        let first = options.subjects.first().filter(|first| first.label != row.nsqd)?;
-        let is_base = |base: &&Row| {
-            base.nsqd == first.label && base.round == row.round && base.workload == row.workload
-        };
-        let base = self.rows.iter().find(is_base)?.sample.cpu_us_each?;
+        let was_measured = |label: &str| self.same(row, label).is_some();
+        let base = options.subjects.iter().find(|subject| was_measured(&subject.label))?;
+        if base.label == row.nsqd {
+            return None;
+        }
+        self.ratio_to(row, &base.label)
+    }
+
+    /// CPU per message over that of the nsqd `base` in the same round.
+    pub(super) fn ratio_to(&self, row: &Row, base: &str) -> Option<f64> {
+        let base = self.same(row, base)?.sample.cpu_us_each.filter(|cpu| *cpu > 0.0)?;
         row.sample.cpu_us_each.map(|cpu| cpu / base)
+    }
+
+    fn same(&self, row: &Row, label: &str) -> Option<&Row> {
+        let is_same = |other: &&Row| {
+            other.nsqd == label && other.round == row.round && other.is_of(row.workload, row.at)
+        };
+        self.rows.iter().find(is_same)
     }
 }

@@ -1,7 +1,7 @@
 //! The nsqd under load: started on loopback with its data in a temporary folder, or running already. Its CPU time and
 //! memory are read from /proc.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
 
+use super::floor;
 use super::layers::{Certificate, Layer};
 use super::options::{Options, Place, Subject};
 use super::workload::Workload;
@@ -20,6 +21,9 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// An nsqd that does not stop by then is killed.
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
+
+/// Between the end of its connections and that of the process.
+const ENDED_WITHIN: Duration = Duration::from_secs(1);
 
 /// An nsqd that answers.
 #[derive(Debug)]
@@ -42,8 +46,8 @@ pub(super) struct Target {
 struct Started {
     child: Child,
     folder: TempDir,
-    binary: std::path::PathBuf,
-    flags: Vec<String>,
+    binary: PathBuf,
+    arguments: Vec<String>,
 }
 
 /// What a process has used so far.
@@ -66,8 +70,16 @@ impl Target {
                 let certificate = if workload.layer == Layer::Tls { Some(Certificate::new()?) } else { None };
                 flags.extend(certificate.iter().flat_map(Certificate::flags));
                 let folder = folder(options.data_path.as_deref())?;
+                flags.push(format!("--data-path={}", folder.path().display()));
+                flags.extend(["tcp", "http"].map(|kind| format!("--{kind}-address=127.0.0.1:0")));
                 let launched = Self::launch(binary, flags, folder).await?;
                 Ok(Self { layer: workload.layer, certificate, ..launched })
+            }
+            Place::Floor => {
+                let folder = folder(options.data_path.as_deref())?;
+                let arguments = vec![floor::FLAG.to_owned(), folder.path().display().to_string()];
+                let this = std::env::current_exe().context("where is nsq_bench?")?;
+                Self::launch(&this, arguments, folder).await
             }
             Place::Running { tcp, http } => {
                 ensure!(
@@ -85,7 +97,7 @@ impl Target {
     /// long it was until it served.
     pub(super) async fn restart(&mut self, drops_cache: bool) -> Result<Duration> {
         let Some(started) = self.started.take() else { bail!("only an nsqd of our own can be restarted") };
-        let Started { mut child, folder, binary, flags } = started;
+        let Started { mut child, folder, binary, arguments } = started;
         stop(&mut child).await?;
         if drops_cache {
             let path = folder.path().to_owned();
@@ -94,7 +106,7 @@ impl Target {
         }
         let since = std::time::Instant::now();
         let certificate = self.certificate.take();
-        *self = Self { layer: self.layer, certificate, ..Self::launch(&binary, flags, folder).await? };
+        *self = Self { layer: self.layer, certificate, ..Self::launch(&binary, arguments, folder).await? };
         Ok(since.elapsed())
     }
 
@@ -106,13 +118,14 @@ impl Target {
         }
     }
 
-    /// Why it is not running any more, if it is ours and ended.
-    pub(super) fn death(&mut self) -> Option<String> {
-        let started = self.started.as_mut()?;
-        match started.child.try_wait() {
-            Ok(None) => None,
-            Ok(Some(status)) => Some(status.to_string()),
-            Err(error) => Some(error.to_string()),
+    /// Why it is not running any more, if it is ours and ended. One that broke its connections may be about to.
+    pub(super) async fn death(&mut self, is_suspect: bool) -> Option<String> {
+        let child = &mut self.started.as_mut()?.child;
+        let wait = if is_suspect { ENDED_WITHIN } else { Duration::ZERO };
+        match timeout(wait, child.wait()).await {
+            Err(_) => None,
+            Ok(Ok(status)) => Some(status.to_string()),
+            Ok(Err(error)) => Some(error.to_string()),
         }
     }
 
@@ -122,11 +135,14 @@ impl Target {
         Some(Usage { cpu: cpu(process)?, resident: resident(process)? })
     }
 
-    async fn launch(binary: &Path, flags: Vec<String>, folder: TempDir) -> Result<Self> {
+    async fn launch(binary: &Path, arguments: Vec<String>, folder: TempDir) -> Result<Self> {
         let mut command = Command::new(binary);
-        command.arg("--tcp-address=127.0.0.1:0").arg("--http-address=127.0.0.1:0").args(&flags);
-        command.arg(format!("--data-path={}", folder.path().display()));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+            .args(&arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;
         let stderr = child.stderr.take().context("nsqd's stderr is not ours")?;
         let mut log = BufReader::new(stderr).lines();
@@ -137,7 +153,7 @@ impl Target {
         // A pipe that nobody reads would stop it in the middle of a log line.
         tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
         let process = child.id();
-        let started = Started { child, folder, binary: binary.to_owned(), flags };
+        let started = Started { child, folder, binary: binary.to_owned(), arguments };
         Ok(Self { tcp, http, process, layer: Layer::Plain, certificate: None, started: Some(started) })
     }
 }

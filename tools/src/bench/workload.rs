@@ -10,10 +10,12 @@ use super::target::Target;
 use super::{consume, idle, latency, publish};
 
 /// A work an nsqd is given.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Workload {
     /// For the command line and the report.
     pub name: &'static str,
+    /// Which point it is of a series that grows.
+    pub at: Option<u64>,
     /// One line for `--list-workloads`.
     pub about: &'static str,
     /// Flags nsqd is started with for it.
@@ -174,7 +176,16 @@ const FSYNC: &[&str] = &["--durability=fsync"];
 const NO_PACE: &[&str] = &["--max-creation-rate=0"];
 
 const fn work(name: &'static str, about: &'static str, kind: Kind) -> Workload {
-    Workload { name, about, flags: &[], flags_if_known: &[], layer: Layer::Plain, restarts: false, kind }
+    Workload {
+        name,
+        at: None,
+        about,
+        flags: &[],
+        flags_if_known: &[],
+        layer: Layer::Plain,
+        restarts: false,
+        kind,
+    }
 }
 
 const fn publishing(
@@ -199,12 +210,44 @@ const fn streaming(
     work(name, about, Kind::Stream(consume::Stream { publishers, unanswered, batch, size, channels }))
 }
 
+/// A point of a series: PUB with so many connections and commands unanswered, of so many bytes, to so many topics.
+pub(super) fn growing_publish(
+    name: &'static str,
+    at: u64,
+    (connections, unanswered): (u64, usize),
+    size: u64,
+    topics: u64,
+) -> Workload {
+    let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let batch = (1, whole(size));
+    Workload { at: Some(at), ..publishing(name, "", whole(connections), unanswered, batch, whole(topics)) }
+}
+
+/// A point of a series: `stream-mpub` to `channels`.
+pub(super) fn growing_stream(name: &'static str, channels: u64) -> Workload {
+    let count = usize::try_from(channels).unwrap_or(usize::MAX);
+    Workload { at: Some(channels), ..streaming(name, "", AHEAD, SMALL, count) }
+}
+
+/// A point of a series: `backlog` of so many messages.
+pub(super) fn growing_backlog(name: &'static str, messages: u64) -> Workload {
+    let backlog = Kind::Backlog { size: 100, between: Between::Nothing };
+    Workload { at: Some(messages), ..work(name, "", backlog) }
+}
+
 impl Workload {
+    /// Can it be done with a server that only takes what is published, and never looks at a layer or a level?
+    pub(super) fn has_floor(&self) -> bool {
+        matches!(self.kind, Kind::Publish(_)) && self.layer == Layer::Plain && self.flags.is_empty()
+    }
+
     /// Do it, and measure.
     pub(super) async fn run(&self, options: &Options, target: &mut Target) -> Result<Sample> {
         match self.kind {
             Kind::Publish(publish) => publish.run(target, options.seconds).await,
-            Kind::Backlog { size, between } => consume::backlog(target, options.backlog, size, between).await,
+            Kind::Backlog { size, between } => {
+                consume::backlog(target, self.at.unwrap_or(options.backlog), size, between).await
+            }
             Kind::Stream(stream) => stream.run(target, options.seconds).await,
             Kind::Latency { rate } => latency::run(target, options.seconds, rate).await,
             Kind::Idle(what) => idle::run(target, options.idle, what).await,
