@@ -30,7 +30,7 @@ use crate::listener::Arrival;
 use crate::outbox::Outbox;
 use crate::session::authorize::Licence;
 use crate::session::deadlines::Pace;
-use crate::session::intake::Intake;
+use crate::session::intake::{Intake, is_large};
 use crate::session::layers::Layers;
 use crate::session::replies::{Replies, Verb};
 use crate::session::send::Unsent;
@@ -38,9 +38,6 @@ use crate::session::upgrade::{Taken, Upgrade};
 use crate::shard::Shard;
 use crate::socket::Socket;
 use crate::topic::Topic;
-
-/// A partial command grows by this much at a time, as its bytes arrive, whatever size it announces.
-const GROW_BYTES: usize = 64 * 1024;
 
 /// Replies a client may leave unread before nothing more is read from it.
 const UNREAD_REPLIES_MAX: usize = 1024 * 1024;
@@ -231,7 +228,7 @@ impl Session {
             if !is_free && !Box::pin(self.admit(shard, &mut intake, &mut rest)).await {
                 continue;
             }
-            let mut buffer = assemble(shard, &mut rest);
+            let mut buffer = intake.buffer(shard, &mut rest);
             let before = buffer.len();
             let taken = self.take(&mut buffer);
             let is_much = buffer.len() - before >= TURN_BYTES;
@@ -241,6 +238,7 @@ impl Session {
                 self.heard_at.set(now.instant.0);
                 let Ok((used, asked)) = self.process(shard, &mut decoder, &buffer, now).await else { break };
                 upgrade = asked;
+                intake.earn(used);
                 buffer.drain(..used);
                 Pace::note(&self.pace, buffer.len(), used > 0, now.instant);
             }
@@ -272,7 +270,7 @@ impl Session {
     /// Wait for room in memory. False: something else changed meanwhile.
     async fn admit(&self, shard: &Shard, intake: &mut Intake, rest: &mut Vec<u8>) -> bool {
         let memory = &shard.broker.context.memory;
-        if rest.len() > GROW_BYTES && !self.holds_room.get() {
+        if is_large(rest) && !self.holds_room.get() {
             // It may wait for long; the buffer it came in is several times its size.
             rest.shrink_to_fit();
         }
@@ -461,21 +459,9 @@ impl Session {
     }
 }
 
-/// A buffer to read into: the partial command first, then room for more.
-fn assemble(shard: &Shard, rest: &mut Vec<u8>) -> Vec<u8> {
-    if rest.len() > GROW_BYTES {
-        rest.reserve(GROW_BYTES);
-        return std::mem::take(rest);
-    }
-    let mut buffer = shard.buffer();
-    buffer.append(rest);
-    *rest = Vec::new();
-    buffer
-}
-
 /// Keep only the partial command; an idle connection holds no buffer.
 fn keep_rest(shard: &Shard, buffer: Vec<u8>) -> Vec<u8> {
-    if buffer.len() > GROW_BYTES {
+    if is_large(&buffer) {
         return buffer;
     }
     let rest = buffer.to_vec();

@@ -27,7 +27,7 @@ const SPARE_BUFFERS: usize = 4;
 
 /// What one read takes from a connection at most. All sessions of a shard share a few such buffers, so that
 /// an idle connection holds none.
-const READ_BUFFER_BYTES: usize = 256 * 1024;
+pub(crate) const READ_BUFFER_BYTES: usize = 256 * 1024;
 
 /// How other threads reach a shard.
 #[derive(Debug, Default)]
