@@ -70,8 +70,8 @@ fn build_seeded(target: &Path, environment: &[(&str, &str)]) -> Result<PathBuf> 
     Ok(folder.join("debug").join("nsqd"))
 }
 
-/// Beside the profile this xtask was built in.
-fn binaries() -> Result<PathBuf> {
+/// Where optimised binaries are: beside the profile this xtask was built in.
+pub(crate) fn binaries() -> Result<PathBuf> {
     let exe = std::env::current_exe().context("where is xtask?")?;
     let target = exe.ancestors().nth(2).context("xtask lies in a target folder")?;
     Ok(target.join("release"))

@@ -1,6 +1,7 @@
 //! All automation of the project, as `cargo xtask TASK`. Nothing here is part of the product: every task only calls
 //! the tools a developer would call by hand, in the one order that counts.
 
+mod bench;
 mod cache;
 mod chaos;
 mod ci;
@@ -20,6 +21,8 @@ usage: cargo xtask TASK
   interop        every client of every run with every feature, and the table of them
   interop --all  likewise, and the clients of the long run
   chaos FAULT    strike a real nsqd under load again and again, and check all that happened (chaos --help)
+  bench          measure nsqd of this checkout against the last release's, in turn: --against COMMIT, then flags of
+                 nsq_bench
   fuzz TARGET    mutate input for a target, or `all`: --seconds 30 --seed 1, or --replay FILE
   crds           rewrite manifests/crds from the operator's types
   docs           rewrite docs/reference/nsqd.md and nsqlookupd.md from the daemons' option tables
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["chaos", rest @ ..] => return chaos::run(rest),
+        ["bench", rest @ ..] => bench::run(rest),
         ["ci"] => ci::run(),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["setup"] => setup::run(),
