@@ -71,7 +71,8 @@ impl Decoder {
     /// Appends at most `max` bytes to `out`; `max` is at least 64 KiB, the most that a frame of snappy holds.
     ///
     /// # Errors
-    /// The input is no such stream, or the stream has ended. Nothing more can be decoded then.
+    /// The input is no such stream, or the stream has ended. Nothing more can be decoded then; what came before is in
+    /// `out`, and nothing of a frame that is damaged.
     pub fn decode(&mut self, input: &[u8], out: &mut Vec<u8>, max: usize) -> Result<Decoded, CompressError> {
         match self {
             Self::Snappy(decoder) => decoder.decode(input, out, max),

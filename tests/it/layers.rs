@@ -249,6 +249,22 @@ fn damaged_layers_end_their_connection_and_no_other() {
 }
 
 #[test]
+fn what_fails_its_checksum_is_not_executed() {
+    let nsqd = Nsqd::start();
+    nsqd.create("t", &["ch"]);
+    let mut peer = nsqd.peer();
+    peer.upgrade(wishes(&["snappy"]), None);
+    let publish = b"PUB t\n\0\0\0\x01x";
+    let mut stream = b"\xff\x06\0\0sNaPpY\x01".to_vec();
+    stream.push(4 + publish.len() as u8);
+    stream.extend(b"\0\0\0\0\0\0");
+    stream.extend(publish);
+    assert!(peer.try_send_raw(&stream));
+    peer.expect_closed();
+    assert_eq!(nsqd.channel("t", "ch")["message_count"], 0);
+}
+
+#[test]
 fn a_consumer_that_reads_slowly_through_layers_gets_everything() {
     let authority = Authority::new();
     let nsqd = start(&authority, &[]);

@@ -66,7 +66,7 @@ impl Decoder {
             out.truncate(start + made);
             match status {
                 Ok(Status::Ok | Status::BufError) => {}
-                // What came before the end is lost with the connection, as with any other error.
+                // What came before the end, or before the damage, was sent and is in `out`.
                 Ok(Status::StreamEnd) => return Err(CompressError::Ended),
                 Err(_) => return Err(CompressError::Deflate),
             }

@@ -171,18 +171,24 @@ fn data_bytes(kind: u8, body: &[u8]) -> Result<usize, CompressError> {
     }
 }
 
+/// All of a frame, or nothing: who reads `out` must not meet bytes that nobody sent.
 fn append(kind: u8, body: &[u8], bytes: usize, out: &mut Vec<u8>) -> Result<(), CompressError> {
     let (wanted, data) = body.split_first_chunk::<CHECKSUM_BYTES>().ok_or(CompressError::Block)?;
     let start = out.len();
-    if kind == UNCOMPRESSED {
+    let is_block = if kind == UNCOMPRESSED {
         out.extend_from_slice(data);
+        true
     } else {
         out.resize(start + bytes, 0);
         let room = out.get_mut(start..).unwrap_or_default();
-        snap::raw::Decoder::new().decompress(data, room).map_err(|_| CompressError::Block)?;
-    }
+        snap::raw::Decoder::new().decompress(data, room).is_ok()
+    };
     let is_same = checksum(out.get(start..).unwrap_or_default()).to_le_bytes() == *wanted;
-    if is_same { Ok(()) } else { Err(CompressError::Checksum) }
+    if is_block && is_same {
+        return Ok(());
+    }
+    out.truncate(start);
+    Err(if is_block { CompressError::Checksum } else { CompressError::Block })
 }
 
 /// CRC-32C, turned and shifted so that checksums of data that holds checksums stay good ones.

@@ -145,9 +145,32 @@ fn snappy_frames_are_judged_by_their_heads() {
 }
 
 #[test]
+fn nothing_of_a_damaged_frame_of_snappy_comes_out() {
+    let check = |frame: &[u8], wanted: CompressError| {
+        let stream = [b"\xff\x06\x00\x00sNaPpY", frame].concat();
+        let mut out = b"before".to_vec();
+        assert_eq!(Decoder::snappy().decode(&stream, &mut out, MAX), Err(wanted));
+        assert_eq!(out, b"before", "{frame:?}");
+    };
+    check(b"\x01\x08\x00\x00\0\0\0\0NOP\n", CompressError::Checksum);
+    // Blocks of one literal, one with a wrong checksum and one that ends too early.
+    check(b"\x00\x0a\x00\x00\0\0\0\0\x04\x0cNOP\n", CompressError::Checksum);
+    check(b"\x00\x07\x00\x00\0\0\0\0\x04\x0cN", CompressError::Block);
+    // A good frame before it was sent and counts.
+    let mut stream = encode(&mut Encoder::snappy(), &[b"good".to_vec()]);
+    stream.extend(b"\x01\x05\x00\x00\0\0\0\0x");
+    let mut out = Vec::new();
+    assert_eq!(Decoder::snappy().decode(&stream, &mut out, MAX), Err(CompressError::Checksum));
+    assert_eq!(out, b"good");
+}
+
+#[test]
 fn a_deflate_stream_that_its_writer_ended_is_over() {
     let mut writer = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::new(6));
     writer.write_all(b"last words").unwrap();
     let stream = writer.finish().unwrap();
     assert_eq!(decode(&mut Decoder::deflate(), &stream, &[]), Err(CompressError::Ended));
+    let mut out = Vec::new();
+    assert_eq!(Decoder::deflate().decode(&stream, &mut out, MAX), Err(CompressError::Ended));
+    assert_eq!(out, b"last words", "they were sent before it ended");
 }
