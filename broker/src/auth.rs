@@ -113,12 +113,20 @@ impl Auth {
         let answer = call(server, &query, body, terms).await;
         let (status, body) = answer.map_err(|error| (AskError::Unreachable, told(&error)))?;
         if status != 200 {
-            // Whoever stands before a server that is down says so with these.
-            let error = if status >= 500 { AskError::Unreachable } else { AskError::Refused };
-            return Err((error, format!("the auth server answered {status}")));
+            return Err((meaning(status), format!("the auth server answered {status}")));
         }
         Grants::parse(&body, self.matching)
             .map_err(|why| (AskError::Refused, format!("the auth server's answer cannot be used: {why}")))
+    }
+}
+
+/// What a status other than 200 means.
+fn meaning(status: u16) -> AskError {
+    match status {
+        // Whoever stands before a server that is down or has too much to do says so with these: it is no judgement of
+        // the secret, and another server may have time.
+        408 | 429 | 500.. => AskError::Unreachable,
+        _ => AskError::Refused,
     }
 }
 
@@ -242,6 +250,22 @@ mod tests {
             form(&applicant(b"s3")),
             r#"{"common_name":["a b"],"remote_ip":["127.0.0.1"],"secret":["s3"],"tls":["true"]}"#
         );
+    }
+
+    #[test]
+    fn a_server_that_has_no_time_has_refused_nobody() {
+        for (status, expected) in [
+            (400, AskError::Refused),
+            (401, AskError::Refused),
+            (403, AskError::Refused),
+            (302, AskError::Refused),
+            (408, AskError::Unreachable),
+            (429, AskError::Unreachable),
+            (500, AskError::Unreachable),
+            (503, AskError::Unreachable),
+        ] {
+            assert_eq!(meaning(status), expected, "{status}");
+        }
     }
 
     #[test]
