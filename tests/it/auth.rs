@@ -228,6 +228,15 @@ fn with_an_auth_server_http_publishes_for_those_who_bear_a_secret() {
     ] {
         assert_eq!(with(bearer, method, target), status, "{bearer:?} {method} {target}");
     }
+    let (server, closed) = guarded(SOME, &["--http-auth=all"]);
+    server.tell("nothing", &answer(3600, ""));
+    for target in ["/stats", "/info", "/metrics"] {
+        for (secret, status) in [(SECRET, 200), ("nothing", 403), ("wrong", 401)] {
+            let found = request_bearing(closed.http(), secret, "GET", target, b"").status;
+            assert_eq!(found, status, "{secret} {target}");
+        }
+    }
+    assert_eq!(request_bearing(closed.http(), "nothing", "POST", "/pub", b"x").status, 403);
     let as_stock = guarded(SOME, &["--http-auth=none"]).1;
     assert_eq!(request(as_stock.http(), "POST", "/pub?topic=any", b"x").status, 200);
 }

@@ -28,6 +28,10 @@ pub(super) async fn keep(State((api, kind)): State<(Api, Kind)>, request: Reques
 
 async fn ask(api: &Api, kind: Kind, secret: Vec<u8>, request: &Parts) -> Verdict {
     let Some(grants) = grants(api, secret, request).await else { return Verdict::Unknown };
+    if grants.count() == 0 {
+        // As over the wire: a secret that allows nothing is not good for reading either.
+        return Verdict::Forbidden;
+    }
     let is_allowed = match kind {
         Kind::Probe | Kind::Read => true,
         Kind::Publish => may_publish(&grants, request),
