@@ -157,6 +157,22 @@ fn a_subscription_outlives_an_auth_server_that_is_down_and_nothing_new_is_allowe
 }
 
 #[test]
+fn a_client_that_goes_is_let_go_while_the_auth_server_thinks() {
+    let server = Moody::start(ALLOW, None);
+    let nsqd = Nsqd::with(&[&server.flag(), "--http-client-request-timeout=10m"]);
+    let mut consumer = nsqd.peer();
+    consumer.line_and_body("AUTH", b"s");
+    assert!(matches!(consumer.receive(), Frame::Response(_)));
+    consumer.subscribe("t", "c");
+    server.mood.store(HANG, Ordering::SeqCst);
+    let before = server.asked();
+    eventually("the server is asked for the subscription again", || server.asked() > before);
+    consumer.line("NONSENSE");
+    assert!(matches!(consumer.receive(), Frame::Error(_)));
+    consumer.expect_closed();
+}
+
+#[test]
 fn an_auth_server_may_speak_tls_and_must_be_signed_for() {
     let authority = Authority::new();
     let [cert, key] = files(&authority);

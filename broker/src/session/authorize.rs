@@ -183,7 +183,14 @@ impl Session {
             let licence = self.licence.borrow();
             (licence.secret.clone(), licence.expires_at)
         };
-        let answer = self.grants_for(&shard, secret.clone()).await;
+        if self.is_over.get() {
+            return;
+        }
+        // This task holds the session, and with it the socket and its place: it must not outlive the session's end.
+        let answer = tokio::select! {
+            answer = self.grants_for(&shard, secret.clone()) => answer,
+            () = self.ended.notified() => return,
+        };
         let now = self.now_at(&shard).instant;
         let Some(consumes) = self.consumes() else { return };
         let wish =
