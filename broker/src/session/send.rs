@@ -159,9 +159,8 @@ impl Session {
                 Err(error) => return Err(error),
             }
         }
-        if unsent.since.take().is_some() {
-            self.outbox.set_on_the_way(0);
-        }
+        unsent.since = None;
+        self.outbox.set_on_the_way(0);
         unsent.start = 0;
         let mut done = std::mem::take(&mut unsent.bytes);
         // One large message must not pin its size for the connection's life.
