@@ -316,7 +316,7 @@ impl Session {
         now: Now,
     ) -> Result<(usize, Option<Upgrade>), Over> {
         let mut used = self.magic(buffer)?;
-        let (mut tries, mut commands) = (0, 0);
+        let (mut tries, mut commands, mut is_counted) = (0, 0, false);
         while let Some(rest) = buffer.get(used..).filter(|rest| !rest.is_empty() && self.has_magic()) {
             let finishes = self.finish_run(shard, decoder, rest, now.instant);
             if finishes > 0 {
@@ -328,10 +328,10 @@ impl Session {
             let step = match decoder.decode(rest, self.stage()) {
                 _ if early.is_some() => early.unwrap_or(Step::Close),
                 Ok(None) => break,
-                Ok(Some((command, bytes))) => match self.execute(shard, command, now) {
+                Ok(Some((command, bytes))) => match self.execute(shard, command, now, &mut is_counted) {
                     Step::Next => {
                         used += bytes;
-                        tries = 0;
+                        (tries, is_counted) = (0, false);
                         self.take_turns(&mut commands, 1).await;
                         continue;
                     }

@@ -93,6 +93,17 @@ fn recording_rules_name_metrics_that_exist() {
 }
 
 #[test]
+fn a_command_that_must_first_have_its_topic_made_counts_once() {
+    let nsqd = Nsqd::start();
+    nsqd.peer().publish("new", "x");
+    nsqd.peer().subscribe("another", "ch");
+    let page = nsqd.get("/metrics").ok().text();
+    for verb in ["PUB", "SUB"] {
+        assert_eq!(value(&page, &format!("nsq_commands_total{{command=\"{verb}\"}}")), 1.0, "{verb}");
+    }
+}
+
+#[test]
 fn figures_follow_a_message_through_its_life() {
     let nsqd = Nsqd::with(&["--msg-timeout=1s"]);
     nsqd.create("t", &["ch"]);

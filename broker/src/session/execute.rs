@@ -27,9 +27,18 @@ use crate::topic::Topic;
 const RUN_MAX: usize = 256;
 
 impl Session {
-    /// Do one command. Nothing here waits: what must wait is returned as a step.
-    pub(super) fn execute(self: &Rc<Self>, shard: &Rc<Shard>, command: Command<'_>, now: Now) -> Step {
-        shard.signal.figures.count_command(&command);
+    /// Do one command. Nothing here waits: what must wait is returned as a step, and the command is done again after it,
+    /// though not counted again.
+    pub(super) fn execute(
+        self: &Rc<Self>,
+        shard: &Rc<Shard>,
+        command: Command<'_>,
+        now: Now,
+        is_counted: &mut bool,
+    ) -> Step {
+        if !std::mem::replace(is_counted, true) {
+            shard.signal.figures.count_command(&command);
+        }
         match command {
             Command::Publish { topic, body } => {
                 self.publish(shard, Verb::Pub, topic, std::iter::once(body), None, now)
