@@ -68,7 +68,8 @@ impl Session {
         if self.is_late_to_open(now) {
             return self.close();
         }
-        let is_waiting = self.waits_for_room.get();
+        // Putting layers on has its own limit, and what comes in meanwhile is no command.
+        let is_waiting = self.waits_for_room.get() || self.is_upgrading.get();
         let heard_at = if is_waiting { now.0 } else { self.heard_at.get() };
         let silent = Duration::from_nanos(now.0.saturating_sub(heard_at));
         if is_waiting || self.is_held.get() {

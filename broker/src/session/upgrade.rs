@@ -83,6 +83,7 @@ impl Session {
         }
         self.is_held.set(false);
         self.is_upgrading.set(false);
+        self.heard_at.set(self.now_at(shard).instant.0);
         self.is_open.set(true);
         Ok(())
     }
