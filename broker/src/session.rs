@@ -331,6 +331,7 @@ impl Session {
                 Ok(Some((command, bytes))) => match self.execute(shard, command, now, &mut is_counted) {
                     Step::Next => {
                         used += bytes;
+                        self.is_open.set(true);
                         (tries, is_counted) = (0, false);
                         self.take_turns(&mut commands, 1).await;
                         continue;
@@ -341,7 +342,12 @@ impl Session {
                 Err(DecodeError::Reply { error, consumed }) => {
                     used += consumed;
                     self.reply_error(&error);
-                    if error.is_fatal() { Step::Close } else { continue }
+                    if error.is_fatal() {
+                        Step::Close
+                    } else {
+                        self.is_open.set(true);
+                        continue;
+                    }
                 }
                 // nsqd: the line does not fit its read buffer, so the connection ends without a frame.
                 Err(DecodeError::LineTooLong) => Step::Close,
@@ -358,7 +364,6 @@ impl Session {
                 Step::Next | Step::Upgrade(_) | Step::Close => return Err(Over),
             }
         }
-        self.is_open.set(self.is_open.get() || used > MAGIC_V2.len());
         Ok((used, None))
     }
 
