@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use daemon::http_client::{Endpoint, HttpError, Terms, Trust, call};
 use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 pub(crate) use grants::{Grants, Matching};
 
@@ -20,7 +22,7 @@ use crate::options::Options;
 /// The auth servers, and how they are asked.
 #[derive(Debug)]
 pub(crate) struct Auth {
-    servers: Vec<Endpoint>,
+    servers: Vec<Server>,
     is_post: bool,
     connect_within: Duration,
     within: Duration,
@@ -28,6 +30,17 @@ pub(crate) struct Auth {
     trust: Trust,
     turn: AtomicUsize,
 }
+
+#[derive(Debug)]
+struct Server {
+    endpoint: Endpoint,
+    /// Who asks it takes one of them.
+    turns: Semaphore,
+}
+
+/// Questions to one server at a time. Strangers cause them, and each is a connection: without a limit they could use up
+/// the descriptors that topics and clients need.
+const QUESTIONS_MAX: usize = 32;
 
 /// Who wants to be let in.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -70,7 +83,10 @@ impl Auth {
         if access.auth_http_addresses.is_empty() {
             return Ok(None);
         }
-        let servers = access.auth_http_addresses.iter().map(|address| endpoint(address));
+        let server = |address: &String| {
+            endpoint(address).map(|endpoint| Server { endpoint, turns: Semaphore::new(QUESTIONS_MAX) })
+        };
+        let servers = access.auth_http_addresses.iter().map(server);
         let ca = Some(options.tls.root_ca_file.as_str()).filter(|path| !path.is_empty());
         Ok(Some(Self {
             servers: servers.collect::<Result<_, _>>()?,
@@ -95,22 +111,30 @@ impl Auth {
                     if error == AskError::Refused {
                         failure = error;
                     }
-                    tracing::warn!(server = server.name(), client = who.remote_ip, "AUTH: {why}");
+                    tracing::warn!(server = server.endpoint.name(), client = who.remote_ip, "AUTH: {why}");
                 }
             }
         }
         Err(failure)
     }
 
-    async fn ask_one(&self, server: &Endpoint, who: &Applicant) -> Result<Grants, (AskError, String)> {
+    async fn ask_one(&self, server: &Server, who: &Applicant) -> Result<Grants, (AskError, String)> {
+        let begun = Instant::now();
+        let turn = timeout(self.within, server.turns.acquire()).await;
+        // Waiting for a turn is part of the time that a question may take.
+        let within = self.within.saturating_sub(begun.elapsed());
+        let Some(_turn) = turn.ok().and_then(Result::ok).filter(|_| !within.is_zero()) else {
+            let why = format!("no turn within {:?}: {QUESTIONS_MAX} others are asking", self.within);
+            return Err((AskError::Unreachable, why));
+        };
         let (query, body) = if self.is_post { (String::new(), Some(form(who))) } else { (query(who), None) };
         let terms = Terms {
             trust: &self.trust,
             connect_within: self.connect_within,
-            within: self.within,
+            within,
             body_bytes_max: ANSWER_BYTES_MAX,
         };
-        let answer = call(server, &query, body, terms).await;
+        let answer = call(&server.endpoint, &query, body, terms).await;
         let (status, body) = answer.map_err(|error| (AskError::Unreachable, told(&error)))?;
         if status != 200 {
             return Err((meaning(status), format!("the auth server answered {status}")));
@@ -250,6 +274,53 @@ mod tests {
             form(&applicant(b"s3")),
             r#"{"common_name":["a b"],"remote_ip":["127.0.0.1"],"secret":["s3"],"tls":["true"]}"#
         );
+    }
+
+    /// An auth server that hangs, how it is asked, and how many have come to ask.
+    async fn hanging(within: Duration) -> (Arc<Auth>, Arc<AtomicUsize>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/", listener.local_addr().unwrap());
+        let came = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&came);
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok(stream) = listener.accept().await {
+                held.push(stream);
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let auth = Auth {
+            servers: vec![Server {
+                endpoint: endpoint(&address).unwrap(),
+                turns: Semaphore::new(QUESTIONS_MAX),
+            }],
+            is_post: false,
+            connect_within: within,
+            within,
+            matching: Matching::Whole,
+            trust: Trust::new(None).unwrap(),
+            turn: AtomicUsize::new(0),
+        };
+        (Arc::new(auth), came)
+    }
+
+    #[tokio::test]
+    async fn many_who_ask_at_once_are_few_connections_and_none_waits_longer() {
+        let within = Duration::from_millis(500);
+        let (auth, came) = hanging(within).await;
+        let begun = Instant::now();
+        let mut asking = tokio::task::JoinSet::new();
+        for _ in 0..10 * QUESTIONS_MAX {
+            let auth = Arc::clone(&auth);
+            asking.spawn(async move { auth.ask(&applicant(b"s")).await });
+        }
+        while let Some(answer) = asking.join_next().await {
+            assert_eq!(answer.unwrap().unwrap_err(), AskError::Unreachable);
+        }
+        assert!(begun.elapsed() < 10 * within, "one after the other takes ten times as long");
+        // Some may get their turn in the last moment, after others whose time was over.
+        let came = came.load(Ordering::SeqCst);
+        assert!((QUESTIONS_MAX..=2 * QUESTIONS_MAX).contains(&came), "{came} connections");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use protocol::{Error, encode_response, is_valid_name};
-use queue::Instant;
+use queue::{ConsumerId, Instant};
 
 use super::replies::Verb;
 use super::{Opening, Over, Session, Step, nanos};
@@ -17,6 +17,14 @@ const GRACE_NS: u64 = 60 * 1_000_000_000;
 
 /// How often it is asked again.
 const AGAIN_NS: u64 = 5 * 1_000_000_000;
+
+/// 90 to 100 % of it, always the same for one connection: consumers that came together, as after a restart, are not all
+/// asked for in the same moment.
+fn spread(ns: u64, who: ConsumerId) -> u64 {
+    // Multiplied with the golden ratio, neighbours are far apart in the upper bits.
+    let part = who.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
+    ns - ns / 10_240 * part
+}
 
 /// What a client has shown to be allowed.
 #[derive(Debug, Default)]
@@ -32,9 +40,10 @@ pub(super) struct Licence {
 }
 
 impl Licence {
-    fn take(&mut self, grants: Grants, secret: Vec<u8>, now: Instant) {
-        self.expires_at = now.0.saturating_add(nanos(grants.ttl));
-        self.rechecks_at = self.expires_at;
+    fn take(&mut self, grants: Grants, secret: Vec<u8>, now: Instant, who: ConsumerId) {
+        let ttl = nanos(grants.ttl);
+        self.expires_at = now.0.saturating_add(ttl);
+        self.rechecks_at = now.0.saturating_add(spread(ttl, who));
         self.published.clear();
         self.secret = secret;
         self.grants = Some(grants);
@@ -153,7 +162,7 @@ impl Session {
                 self.outbox.client.authorize(&grants.identity, &grants.identity_url);
                 let mut licence = self.licence.borrow_mut();
                 licence.answer = is_first.then(|| welcome(&grants));
-                licence.take(grants, secret, self.now_at(shard).instant);
+                licence.take(grants, secret, self.now_at(shard).instant, self.id());
                 return Ok(());
             }
             Err(_) => Error::auth_failed(),
@@ -196,9 +205,11 @@ impl Session {
         let wish =
             Wish::Subscribe { topic: consumes.topic.name.as_str(), channel: consumes.channel.name.as_str() };
         match answer {
-            Ok(grants) if wish.is_granted(&grants) => self.licence.borrow_mut().take(grants, secret, now),
+            Ok(grants) if wish.is_granted(&grants) => {
+                self.licence.borrow_mut().take(grants, secret, now, self.id());
+            }
             Err(AskError::Unreachable) if now.0 < expired_at.saturating_add(GRACE_NS) => {
-                self.licence.borrow_mut().rechecks_at = now.0.saturating_add(AGAIN_NS);
+                self.licence.borrow_mut().rechecks_at = now.0.saturating_add(spread(AGAIN_NS, self.id()));
             }
             Ok(_) | Err(AskError::Refused | AskError::Unreachable) => {
                 tracing::info!(client = %self.outbox.client.peer, "its authorization has ended");
@@ -226,5 +237,23 @@ impl Session {
             }
         });
         asked.await.unwrap_or(Err(AskError::Unreachable))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consumers_that_came_together_are_asked_for_one_after_the_other() {
+        const TTL: u64 = 102_400;
+        let mut tenths = [0; 10];
+        for id in 1..=1000 {
+            let ns = spread(TTL, ConsumerId(id));
+            assert!((TTL - TTL / 10..=TTL).contains(&ns), "{id}: {ns}");
+            tenths[usize::try_from((TTL - ns) * 10 / (TTL / 10)).unwrap()] += 1;
+        }
+        assert!(tenths.iter().all(|count| (80..=120).contains(count)), "{tenths:?}");
+        assert!(spread(u64::MAX, ConsumerId(1)) >= u64::MAX / 10 * 9);
     }
 }
