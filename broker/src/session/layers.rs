@@ -6,7 +6,7 @@ use std::io::{BufRead as _, Read as _, Write as _};
 use std::sync::Arc;
 
 use protocol::compress::{CompressError, Decoder, Encoder};
-use rustls::{ServerConfig, ServerConnection};
+use rustls::{ServerConfig, ServerConnection, SupportedCipherSuite};
 
 /// What one step makes of what was received, at most twice as much with both layers: a bomb costs no more.
 const STEP_BYTES: usize = 64 * 1024;
@@ -14,10 +14,21 @@ const STEP_BYTES: usize = 64 * 1024;
 /// Encrypted in one go.
 const SEAL_BYTES: usize = 64 * 1024;
 
+/// One record of TLS holds so much; a byte more begins another.
+const RECORD_BYTES: usize = 16 * 1024;
+
+/// Records that are left for the last replies of a connection whose keys are used up: 64 MiB of them.
+const LAST_RECORDS: u64 = 4096;
+
+/// Records that TLS may encrypt of its own: the end of the handshake, alerts.
+const OWN_RECORDS: u64 = 8;
+
 /// The layers of one connection. At least one of them is there.
 #[derive(Default)]
 pub(super) struct Layers {
     tls: Option<Box<ServerConnection>>,
+    /// Encrypted since the handshake.
+    records: u64,
     compression: Option<(Encoder, Decoder)>,
     /// Received, and not looked at for want of room.
     input: Vec<u8>,
@@ -32,6 +43,8 @@ pub(super) enum LayerError {
     Tls(rustls::Error),
     /// What the client sends is not compressed as agreed.
     Compression(CompressError),
+    /// The keys of TLS 1.2 have encrypted as much as they may.
+    KeysUsedUp,
     /// The buffers of TLS refuse, which they do for nobody who was read from as intended.
     Io(std::io::Error),
 }
@@ -41,6 +54,9 @@ impl fmt::Display for LayerError {
         match self {
             Self::Tls(error) => error.fmt(f),
             Self::Compression(error) => error.fmt(f),
+            Self::KeysUsedUp => {
+                f.write_str("the keys of the TLS connection are used up; the client must reconnect")
+            }
             Self::Io(error) => error.fmt(f),
         }
     }
@@ -172,13 +188,25 @@ impl Layers {
             _ => plain,
         };
         let Some(tls) = &mut self.tls else { return Ok(bytes) };
+        let records_max = records_max(tls);
         let mut sealed = Vec::with_capacity(bytes.len() + bytes.len() / 64);
         drain(tls, &mut sealed)?;
         for chunk in bytes.chunks(SEAL_BYTES) {
+            self.records += chunk.len().div_ceil(RECORD_BYTES) as u64;
+            // Beyond it rustls takes what it will not encrypt any more, and says nothing.
+            if self.records > records_max {
+                return Err(LayerError::KeysUsedUp);
+            }
             tls.writer().write_all(chunk)?;
             drain(tls, &mut sealed)?;
         }
         Ok(sealed)
+    }
+
+    /// Must the connection end soon, because its keys are used up?
+    pub(super) fn is_worn_out(&self) -> bool {
+        let max = self.tls.as_ref().map_or(u64::MAX, |tls| records_max(tls));
+        self.records >= max.saturating_sub(LAST_RECORDS)
     }
 
     /// Nothing more will be sent: TLS says so, that the client may know that nothing was cut off.
@@ -186,6 +214,17 @@ impl Layers {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
         }
+    }
+}
+
+/// How many records the keys may encrypt: 2^24 for AES-GCM in TLS 1.2, which cannot change them. TLS 1.3 changes them by
+/// itself.
+fn records_max(tls: &ServerConnection) -> u64 {
+    match tls.negotiated_cipher_suite() {
+        Some(SupportedCipherSuite::Tls12(suite)) => {
+            suite.common.confidentiality_limit.saturating_sub(OWN_RECORDS)
+        }
+        _ => u64::MAX,
     }
 }
 
@@ -275,3 +314,6 @@ fn drain(tls: &mut ServerConnection, out: &mut Vec<u8>) -> std::io::Result<()> {
 fn is_nothing_yet(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::UnexpectedEof)
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::layers::LayerError;
 use super::{Session, nanos};
 use crate::outbox::OUTBOX_BYTES_MAX;
 use crate::shard::Shard;
@@ -136,6 +137,10 @@ impl Session {
                 self.outbox.close();
                 Vec::new()
             });
+            if layers.is_worn_out() && !self.outbox.is_closed() {
+                tracing::info!(client = %self.outbox.client.peer, "closed: {}", LayerError::KeysUsedUp);
+                self.outbox.close();
+            }
         }
         was_starved
     }
