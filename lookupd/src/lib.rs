@@ -180,7 +180,8 @@ async fn accept(listener: TcpListener, state: Arc<State>, seats: Seats, shutdown
                                 session::run(stream, peer, state).await;
                             });
                         }
-                        Err(why) => tracing::warn!("TCP: closed {peer} at once: {why} already"),
+                        // With the client as a field, so that a flood of them is cut short.
+                        Err(why) => tracing::warn!(client = %peer, "TCP: closed at once: {why} already"),
                     }
                 }
                 Err(error) => {
