@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use daemon::http_client::{Endpoint, HttpError, Terms, Trust, call};
+use daemon::options::without_password;
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -167,7 +168,7 @@ fn told(error: &HttpError) -> String {
 /// nsqd: `host:port` stands for `http://host:port/auth`.
 fn endpoint(address: &str) -> Result<Endpoint, String> {
     let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}/auth") };
-    Endpoint::parse(&url).map_err(|why| format!("--auth-http-address={address}: {why}"))
+    Endpoint::parse(&url).map_err(|why| format!("--auth-http-address={}: {why}", without_password(&url)))
 }
 
 /// nsqd: keys in order of the alphabet.
@@ -354,6 +355,10 @@ mod tests {
             assert_eq!(endpoint(address).unwrap().name(), name);
         }
         assert!(endpoint("ftp://a").unwrap_err().contains("--auth-http-address=ftp://a"));
+        for address in ["user:canary%@a:1", "http://user:canary%@a:1/x", "ftp://user:canary@a"] {
+            let error = endpoint(address).unwrap_err();
+            assert!(error.contains("user:***@a") && !error.contains("canary"), "{error}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Asking another daemon over HTTP/1.1: one connection per call, everything bounded by one time limit.
 //! For the few calls an hour between brokers, nsqlookupd, auth servers and tools; there is no pool and no redirect.
-//! Where URLs lead and whom HTTPS trusts is in `http_client/endpoint`.
+//! Where URLs lead and whom HTTPS trusts is in `http_client/endpoint`, who asks in `http_client/credentials`.
 
+mod credentials;
 mod endpoint;
 
 use std::fmt;
@@ -10,12 +11,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+pub use credentials::Credentials;
 pub use endpoint::{Endpoint, Trust};
 
 use crate::version::VERSION;
@@ -28,7 +30,20 @@ pub const BODY_BYTES_MAX: usize = 64 << 20;
 /// # Errors
 /// No answer in time, or none that is HTTP. A status like 404 is an answer.
 pub async fn get(addr: &str, path: &str, timeout: Duration) -> Result<(u16, Bytes), HttpError> {
-    within(timeout, addr, plain(Method::GET, addr, path, Bytes::new())).await
+    get_as(&Credentials::default(), addr, path, timeout).await
+}
+
+/// As `get`, by somebody who says who they are.
+///
+/// # Errors
+/// As for `get`.
+pub async fn get_as(
+    who: &Credentials,
+    addr: &str,
+    path: &str,
+    timeout: Duration,
+) -> Result<(u16, Bytes), HttpError> {
+    within(timeout, addr, plain(who, Method::GET, addr, path, Bytes::new())).await
 }
 
 /// Sends `body` to `path` at `addr`, as `get` does otherwise.
@@ -36,7 +51,7 @@ pub async fn get(addr: &str, path: &str, timeout: Duration) -> Result<(u16, Byte
 /// # Errors
 /// As for `get`. After a timeout the peer may have acted on the request.
 pub async fn post(addr: &str, path: &str, body: Bytes, timeout: Duration) -> Result<(u16, Bytes), HttpError> {
-    within(timeout, addr, plain(Method::POST, addr, path, body)).await
+    within(timeout, addr, plain(&Credentials::default(), Method::POST, addr, path, body)).await
 }
 
 /// What an endpoint is asked under.
@@ -64,17 +79,17 @@ pub async fn call(
 ) -> Result<(u16, Bytes), HttpError> {
     let method = if body.is_some() { Method::POST } else { Method::GET };
     let (addr, path) = (endpoint.address(), endpoint.path_with(query));
+    let request = request(endpoint.credentials(), method, &path, &addr, body.unwrap_or_default())?;
     let asked = async {
         let stream = within(terms.connect_within, &addr, connect(&addr)).await?;
-        let body = body.unwrap_or_default();
         let max = terms.body_bytes_max;
         match endpoint.server_name() {
-            None => exchange(stream, method, &addr, &path, body, max).await,
+            None => exchange(stream, request, &addr, max).await,
             Some(name) => {
                 let encrypted = terms.trust.connector().connect(name, stream).await;
                 let encrypted =
                     encrypted.map_err(|source| HttpError::Connect { addr: addr.clone(), source })?;
-                exchange(encrypted, method, &addr, &path, body, max).await
+                exchange(encrypted, request, &addr, max).await
             }
         }
     };
@@ -151,29 +166,28 @@ async fn within<T>(
     tokio::time::timeout(after, call).await.unwrap_or_else(|_| Err(late()))
 }
 
-async fn plain(method: Method, addr: &str, path: &str, body: Bytes) -> Result<(u16, Bytes), HttpError> {
+async fn plain(
+    who: &Credentials,
+    method: Method,
+    addr: &str,
+    path: &str,
+    body: Bytes,
+) -> Result<(u16, Bytes), HttpError> {
     // Before connecting: what cannot be asked needs no connection.
-    request(method.clone(), path, addr, Bytes::new()).map_err(|error| refused(addr, path, &error))?;
-    exchange(connect(addr).await?, method, addr, path, body, BODY_BYTES_MAX).await
+    let request = request(who, method, path, addr, body)?;
+    exchange(connect(addr).await?, request, addr, BODY_BYTES_MAX).await
 }
 
 async fn connect(addr: &str) -> Result<TcpStream, HttpError> {
     TcpStream::connect(addr).await.map_err(|source| HttpError::Connect { addr: addr.to_owned(), source })
 }
 
-fn refused(addr: &str, path: &str, error: &hyper::http::Error) -> HttpError {
-    HttpError::Request { addr: addr.to_owned(), reason: format!("{path:?}: {error}") }
-}
-
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    method: Method,
+    request: Request<Full<Bytes>>,
     addr: &str,
-    path: &str,
-    body: Bytes,
     max: usize,
 ) -> Result<(u16, Bytes), HttpError> {
-    let request = request(method, path, addr, body).map_err(|error| refused(addr, path, &error))?;
     let broken = |reason: String| HttpError::Exchange { addr: addr.to_owned(), reason };
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
@@ -198,12 +212,16 @@ async fn exchange(
 }
 
 fn request(
+    who: &Credentials,
     method: Method,
     path: &str,
     addr: &str,
     body: Bytes,
-) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
+) -> Result<Request<Full<Bytes>>, HttpError> {
     let mut builder = Request::builder();
+    if let Some(value) = who.header() {
+        builder = builder.header(AUTHORIZATION, value);
+    }
     if !body.is_empty() {
         // What brokers post to one another and to auth servers; nsqd does not look at it.
         builder = builder.header(CONTENT_TYPE, "application/json");
@@ -217,6 +235,7 @@ fn request(
         .header(ACCEPT, "application/vnd.nsq; version=1.0")
         .header(CONNECTION, "close")
         .body(Full::new(body))
+        .map_err(|error| HttpError::Request { addr: addr.to_owned(), reason: format!("{path:?}: {error}") })
 }
 
 /// The error with its causes: hyper's own texts alone say little.

@@ -22,7 +22,7 @@ mod values;
 mod tests;
 
 pub use sources::Sources;
-pub use values::{Shown, Values, all_problems};
+pub use values::{Shown, Values, all_problems, without_password};
 
 /// A daemon as its options see it.
 #[derive(Debug, Clone, Copy)]

@@ -1,5 +1,8 @@
 //! AUTH: what a client may do is what the auth server says of its secret, over the wire and over HTTP.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
 use harness::{AuthServer, Frame, Nsqd, Peer, eventually, request, request_bearing};
 use serde_json::json;
 
@@ -151,6 +154,33 @@ fn the_server_is_asked_as_stock_asks() {
         authenticated(&nsqd);
         assert_eq!(server.requests(), [expected]);
     }
+}
+
+#[test]
+fn the_name_and_password_of_a_url_are_sent_to_the_server_and_to_no_log() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let flag = format!("--auth-http-address=http://nsqd:canary%40pass@{address}/auth");
+    let mut nsqd = Nsqd::with(&[&flag, "--log-level=debug"]);
+    let mut peer = nsqd.peer();
+    peer.line_and_body("AUTH", SECRET.as_bytes());
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let expected = format!("\r\nhost: {address}\r\n");
+    assert!(head.to_ascii_lowercase().contains(&expected), "{head}");
+    // nsqd:canary@pass
+    assert!(head.to_ascii_lowercase().contains("\r\nauthorization: basic "), "{head}");
+    assert!(head.contains(" bnNxZDpjYW5hcnlAcGFzcw==\r\n"), "{head}");
+    write!(stream, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").unwrap();
+    refused(&mut peer, "E_AUTH_FAILED AUTH failed");
+    nsqd.process().wait_for_line("the auth server answered 401");
+    assert!(!nsqd.process().log().contains("canary"));
 }
 
 #[test]

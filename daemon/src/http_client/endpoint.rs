@@ -8,6 +8,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
+use super::Credentials;
 use crate::tls::{TlsError, ca_certificates};
 
 /// A URL taken apart.
@@ -17,10 +18,11 @@ pub struct Endpoint {
     port: u16,
     path: String,
     encrypted: Option<ServerName<'static>>,
+    credentials: Credentials,
 }
 
 impl Endpoint {
-    /// Reads `http://HOST[:PORT][/PATH]` or the same with https.
+    /// Reads `http://[NAME[:PASSWORD]@]HOST[:PORT][/PATH]` or the same with https.
     ///
     /// # Errors
     /// It is no such URL.
@@ -36,10 +38,18 @@ impl Endpoint {
             _ => return Err("only http and https can be asked".to_owned()),
         };
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        Ok(Self { host, port: uri.port_u16().unwrap_or(default_port), path, encrypted })
+        let user_info = uri.authority().and_then(|authority| authority.as_str().rsplit_once('@'));
+        let credentials = user_info.map(|(user_info, _)| Credentials::of_url(user_info)).transpose()?;
+        Ok(Self {
+            host,
+            port: uri.port_u16().unwrap_or(default_port),
+            path,
+            encrypted,
+            credentials: credentials.unwrap_or_default(),
+        })
     }
 
-    /// For logs: the URL without what follows its path.
+    /// For logs: the URL without what follows its path, and without who asks.
     pub fn name(&self) -> String {
         let scheme = if self.encrypted.is_some() { "https" } else { "http" };
         let path = self.path.split('?').next().unwrap_or_default();
@@ -56,6 +66,10 @@ impl Endpoint {
             query if self.path.contains('?') => format!("{}&{query}", self.path),
             query => format!("{}?{query}", self.path),
         }
+    }
+
+    pub(super) fn credentials(&self) -> &Credentials {
+        &self.credentials
     }
 
     pub(super) fn server_name(&self) -> Option<ServerName<'static>> {
@@ -115,7 +129,11 @@ mod tests {
                 (address.to_owned(), path.to_owned())
             );
         }
-        for url in ["", "a:1", "ftp://a/", "http://", "http:///x"] {
+        let named = Endpoint::parse("https://canary:pa%20ss@a:1/p").unwrap();
+        assert_eq!((named.address(), named.name()), ("a:1".to_owned(), "https://a:1/p".to_owned()));
+        assert_eq!(named.credentials(), &Credentials::of_url("canary:pa ss").unwrap());
+        assert!(!format!("{named:?}").contains("canary"));
+        for url in ["http://a:%@b/", "", "a:1", "ftp://a/", "http://", "http:///x"] {
             assert!(Endpoint::parse(url).is_err(), "{url}");
         }
     }

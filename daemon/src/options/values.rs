@@ -225,7 +225,7 @@ fn flag_of(problem: &str) -> &str {
 }
 
 /// `http://user:***@host` for `http://user:secret@host`.
-fn without_password(text: &str) -> String {
+pub fn without_password(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
