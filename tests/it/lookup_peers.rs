@@ -4,7 +4,7 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use harness::{Lookupd, Nsqd, eventually, request};
+use harness::{Lookupd, Nsqd, eventually, request, request_bearing};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -109,6 +109,25 @@ fn with_a_token_only_its_bearers_are_registered() {
     for log in [stranger.process().log(), trusted.process().log()] {
         assert!(!log.contains("canary"), "{log}");
     }
+}
+
+#[test]
+fn a_new_topic_gets_its_channels_from_a_lookupd_that_asks_readers_for_the_token() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("token");
+    std::fs::write(&path, "canary-one\n").unwrap();
+    let token = path.display();
+    let lookupd = Lookupd::with(&[&format!("--admin-token-file={token}"), "--http-auth=all"]);
+    let flags = [flag(lookupd.tcp()), format!("--lookupd-token-file={token}")];
+    let [first, mut second] = [(); 2].map(|()| Nsqd::with(&[&flags[0], &flags[1]]));
+    first.create("t", &["archive"]);
+    let read = |target: &str| request_bearing(lookupd.http(), "canary-one", "GET", target, b"").json();
+    eventually("both are registered", || read("/nodes")["producers"].as_array().map(Vec::len) == Some(2));
+    eventually("the channel is known", || read("/channels?topic=t")["channels"] == json!(["archive"]));
+    assert_eq!(lookupd.get("/channels?topic=t").status, 401);
+    second.peer().publish("t", "x");
+    assert_eq!(second.channel("t", "archive")["depth"], 1);
+    assert!(!second.process().log().contains("canary"));
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! Asking a nsqlookupd over HTTP which channels a new topic has elsewhere.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use daemon::http_client::{HttpError, get};
+use daemon::http_client::{Credentials, HttpError, get_as};
+use daemon::token::Token;
 use protocol::lookup::LookupdInfo;
 use protocol::{ChannelName, TopicName};
 
@@ -20,16 +22,19 @@ pub(super) struct Asked {
     /// The same port where its TCP side was reached.
     seen: String,
     has_http: bool,
+    /// The file with the token that it asks for; empty: none.
+    token_file: String,
     /// Where it says it is, it is not: nobody knows the name, or nobody answers there.
     prefers_seen: AtomicBool,
 }
 
 impl Asked {
-    pub(super) fn new(info: &LookupdInfo, at: SocketAddr) -> Self {
+    pub(super) fn new(info: &LookupdInfo, at: SocketAddr, token_file: &str) -> Self {
         Self {
             told: host_and_port(&info.broadcast_address, info.http_port),
             seen: SocketAddr::new(at.ip(), info.http_port).to_string(),
             has_http: info.http_port != 0,
+            token_file: token_file.to_owned(),
             prefers_seen: AtomicBool::new(info.broadcast_address.is_empty()),
         }
     }
@@ -62,17 +67,32 @@ impl Asked {
     // knows; the topic then begins without its channels.
     async fn ask(&self, path: &str, within: Duration) -> Result<(u16, Bytes), HttpError> {
         let begun = Instant::now();
+        let who = self.credentials();
         if !self.prefers_seen.load(Ordering::Relaxed) {
-            match get(&self.told, path, within / 2).await {
+            match get_as(&who, &self.told, path, within / 2).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => {
                     tracing::warn!(told = self.told, seen = self.seen, %error, "nsqlookupd is not where it says");
                 }
             }
         }
-        let answer = get(&self.seen, path, within.saturating_sub(begun.elapsed())).await?;
+        let answer = get_as(&who, &self.seen, path, within.saturating_sub(begun.elapsed())).await?;
         self.prefers_seen.store(true, Ordering::Relaxed);
         Ok(answer)
+    }
+
+    /// A lookupd with `--http-auth=all` asks readers for the token that it asks of those who register. The file is read
+    /// each time, since tokens are changed.
+    fn credentials(&self) -> Credentials {
+        if self.token_file.is_empty() {
+            return Credentials::default();
+        }
+        let token = Token::read(Path::new(&self.token_file));
+        let bearer = token.and_then(|token| Credentials::bearer(token.reveal()));
+        bearer.unwrap_or_else(|error| {
+            tracing::error!(lookupd = self.seen, error, "asked without the token");
+            Credentials::default()
+        })
     }
 }
 
@@ -100,11 +120,11 @@ mod tests {
                 http_port: port,
                 ..LookupdInfo::default()
             };
-            let asked = Asked::new(&info, at);
+            let asked = Asked::new(&info, at, "");
             assert_eq!((asked.told.as_str(), asked.seen.as_str()), (told, seen));
             assert!(!asked.prefers_seen.load(Ordering::Relaxed));
         }
-        let nowhere = Asked::new(&LookupdInfo { http_port: 1, ..LookupdInfo::default() }, at);
+        let nowhere = Asked::new(&LookupdInfo { http_port: 1, ..LookupdInfo::default() }, at, "");
         assert!(nowhere.prefers_seen.load(Ordering::Relaxed) && nowhere.has_http);
     }
 }

@@ -112,7 +112,7 @@ impl Peer {
         let info: LookupdInfo = serde_json::from_slice(&answer).map_err(|_| refused(&answer))?;
         let told = self.tell(&mut connection).await?;
         tracing::info!(lookupd = self.name, "connected and registered");
-        let http = Arc::new(Asked::new(&info, at));
+        let http = Arc::new(Asked::new(&info, at, &self.broker.options.lookupd_token_file));
         self.broker.lookups.joined(&self.id, Connected { at, http, told });
         Ok(connection)
     }

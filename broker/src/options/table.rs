@@ -199,7 +199,7 @@ pub(crate) const TABLE: &[Opt] = &[
         "lookupd-token-file",
         Kind::Text,
         "",
-        "file with the token that nsqlookupd asks of those who register",
+        "file with the token that nsqlookupd asks of those who register and, with its --http-auth=all, of those who read",
         NETWORK,
     ),
     opt(
