@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use harness::{Nsqd, Process, Signal, eventually, nsq_bench_binary, nsqd_binary};
+use harness::{Nsqd, Process, Signal, eventually, nsq_bench_binary, nsqd_binary, root};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -95,6 +95,15 @@ fn growth_is_drawn_and_the_floor_and_another_nsqd_are_compared_with() {
         let of_new = rows.filter(|row| row["series"] == name.as_str() && row["nsqd"] == "new");
         assert_eq!(of_new.count(), points, "{name}: {json}");
     }
+}
+
+#[test]
+fn every_work_has_its_place_in_the_document() {
+    let document = std::fs::read_to_string(root().join("docs/performance.md")).unwrap();
+    let works = text(&bench(&["--list-workloads"]).stdout);
+    let names = works.lines().filter_map(|line| line.split_whitespace().next());
+    let missing: Vec<&str> = names.filter(|name| !document.contains(&format!("### `{name}`\n"))).collect();
+    assert!(works.contains("pub-16") && missing.is_empty(), "docs/performance.md lacks {missing:?}");
 }
 
 /// nsqd behind a script that leaves its process id.
