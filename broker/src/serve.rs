@@ -195,7 +195,7 @@ async fn serve(options: Options, shutdown: Shutdown, reload: &Reload) -> Result<
 }
 
 /// What topics and channels hand to the control runtime.
-struct Work {
+pub(crate) struct Work {
     to_save: UnboundedReceiver<Arc<Topic>>,
     to_serve: UnboundedReceiver<Arc<Channel>>,
     to_sync: UnboundedReceiver<Arc<Topic>>,
@@ -204,7 +204,7 @@ struct Work {
 impl Work {
     /// Start the tasks that do it. Should one end before the broker does, messages would wait for ever: the
     /// process ends then, and a restart goes on from what is on disk.
-    fn start(self, context: &Arc<Context>) {
+    pub(crate) fn start(self, context: &Arc<Context>) {
         let stop = context.shutdown.clone();
         watch("journal writer", stop.clone(), journals::save_for_ever(self.to_save, stop.clone()));
         watch("backlog", stop.clone(), backlog::serve_for_ever(self.to_serve, stop.clone()));
@@ -224,7 +224,8 @@ fn watch(name: &'static str, stop: Shutdown, work: impl Future<Output = ()> + Se
     });
 }
 
-fn context(options: &Options, shutdown: &Shutdown) -> (Arc<Context>, Work) {
+/// What topics and channels share, and the work they hand on.
+pub(crate) fn context(options: &Options, shutdown: &Shutdown) -> (Arc<Context>, Work) {
     let (unsaved, to_save) = unbounded_channel();
     let (unserved, to_serve) = unbounded_channel();
     let (unsynced, to_sync) = unbounded_channel();

@@ -477,3 +477,6 @@ fn keep_rest(shard: &Shard, buffer: Vec<u8>) -> Vec<u8> {
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -269,3 +269,6 @@ fn push_once<T>(list: &mut Vec<Arc<T>>, item: &Arc<T>) {
         list.push(Arc::clone(item));
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
