@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{UdpSocket, lookup_host};
+use daemon::dial::resolve;
+use tokio::net::UdpSocket;
 
 use crate::broker::Broker;
 use crate::stats::{Asked, gather};
@@ -16,6 +17,9 @@ use lines::{Pusher, packets};
 
 /// nsqd: packets are spread over all but the last second of an interval.
 const QUIET: Duration = Duration::from_secs(1);
+
+/// nsqd: as long.
+const RESOLVED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Push every interval until the broker stops. `http_port` is the port that others reach us by.
 pub(crate) async fn push_for_ever(broker: Arc<Broker>, http_port: u16) {
@@ -31,11 +35,8 @@ pub(crate) async fn push_for_ever(broker: Arc<Broker>, http_port: u16) {
             _tick = every.tick() => {}
             () = broker.context.shutdown.wait() => return,
         }
-        let asked = Asked { with_memory: true, ..Asked::default() };
-        let text = pusher.push(&gather(&broker, &asked));
-        let packets = packets(&text, options.udp_packet_size);
         let pushed = tokio::select! {
-            pushed = send(&options.address, &packets, options.interval) => pushed,
+            pushed = push(&broker, &mut pusher) => pushed,
             () = broker.context.shutdown.wait() => return,
         };
         match pushed {
@@ -50,20 +51,28 @@ pub(crate) async fn push_for_ever(broker: Arc<Broker>, http_port: u16) {
     }
 }
 
-async fn send(address: &str, packets: &[&[u8]], interval: Duration) -> std::io::Result<()> {
+/// The figures are gathered when there is somewhere to send them: what could not be sent is part of the next push.
+async fn push(broker: &Broker, pusher: &mut Pusher) -> std::io::Result<()> {
+    let options = &broker.options.statsd;
     // Resolved each time: behind a name there may be another address by now.
-    let to = lookup_host(address).await?.next();
-    let to = to.ok_or_else(|| std::io::Error::other("the name has no address"))?;
+    let late = |_| std::io::Error::other("the name was not resolved in time");
+    let found = tokio::time::timeout(RESOLVED_WITHIN, resolve(&options.address)).await.map_err(late)??;
+    let to = found.first().ok_or_else(|| std::io::Error::other("the name has no address"))?;
     let any: SocketAddr = if to.is_ipv4() { ([0_u8; 4], 0).into() } else { ([0_u16; 8], 0).into() };
     let socket = UdpSocket::bind(any).await?;
     socket.connect(to).await?;
-    let packet_count = u32::try_from(packets.len()).unwrap_or(u32::MAX).max(1);
-    let pause = interval.saturating_sub(QUIET) / packet_count;
-    for packet in packets {
-        socket.send(packet).await?;
-        if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
-        }
+    let asked = Asked { with_memory: true, ..Asked::default() };
+    let text = pusher.push(&gather(broker, &asked));
+    let packets = packets(&text, options.udp_packet_size);
+    let span = options.interval.saturating_sub(QUIET);
+    let count = u32::try_from(packets.len()).unwrap_or(u32::MAX).max(1);
+    let began = tokio::time::Instant::now();
+    for (packet, index) in packets.iter().zip(0_u32..) {
+        // nsqd: a packet that is lost is lost. Who was away a moment ago is told by the kernel at the next one, and the
+        // rest must not be lost with it.
+        let _lost = socket.send(packet).await;
+        // By the clock: pauses are rounded up to a millisecond, which thousands of packets would add up.
+        tokio::time::sleep_until(began + span / count * (index + 1)).await;
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 pub use credentials::Credentials;
 pub use endpoint::{Endpoint, Trust};
 
+use crate::dial;
 use crate::version::VERSION;
 
 /// A longer reply is refused, so that a confused peer cannot fill our memory.
@@ -162,6 +163,10 @@ async fn within<T>(
     addr: &str,
     call: impl Future<Output = Result<T, HttpError>>,
 ) -> Result<T, HttpError> {
+    // As for Go's client, 0 is no limit.
+    if after.is_zero() {
+        return call.await;
+    }
     let late = || HttpError::Timeout { addr: addr.to_owned(), after };
     tokio::time::timeout(after, call).await.unwrap_or_else(|_| Err(late()))
 }
@@ -179,7 +184,7 @@ async fn plain(
 }
 
 async fn connect(addr: &str) -> Result<TcpStream, HttpError> {
-    TcpStream::connect(addr).await.map_err(|source| HttpError::Connect { addr: addr.to_owned(), source })
+    dial::connect(addr).await.map_err(|source| HttpError::Connect { addr: addr.to_owned(), source })
 }
 
 async fn exchange(

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod address;
+pub mod dial;
 pub mod duration;
 pub mod host;
 pub mod http;

@@ -1,9 +1,9 @@
-//! Names to addresses, without keeping anybody waiting: a resolver may take half a minute to give up, so each name is
-//! asked for on a thread of its own, one at a time.
+//! The addresses behind the names of nsqlookupds: each name is asked for again and again, one question at a time, and
+//! keeps what it had when a question fails.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -56,9 +56,6 @@ impl Resolver {
         let Some((name, found)) = self.answers.recv().await else { return };
         let Some(asked) = self.asked.get_mut(&name) else { return };
         asked.is_waited_for = false;
-        let found = found.and_then(|found| {
-            if found.is_empty() { Err(io::Error::other("it has no addresses")) } else { Ok(found) }
-        });
         match found {
             Ok(found) => {
                 asked.is_told = false;
@@ -79,12 +76,12 @@ impl Resolver {
     fn resolve(&mut self, name: &str) {
         let is_told = self.asked.get(name).is_some_and(|asked| asked.is_told);
         let (text, answer) = (name.to_owned(), self.answer.clone());
-        let thread = std::thread::Builder::new().name("resolver".to_owned()).spawn(move || {
-            let found = text.to_socket_addrs().map(Iterator::collect);
+        tokio::spawn(async move {
+            let found = daemon::dial::resolve(&text).await;
             let _stopping = answer.send((text, found));
         });
-        let is_waited_for = thread.is_ok();
-        self.asked.insert(name.to_owned(), Asked { at: Instant::now(), is_waited_for, is_told });
+        let asked = Asked { at: Instant::now(), is_waited_for: true, is_told };
+        self.asked.insert(name.to_owned(), asked);
     }
 }
 
