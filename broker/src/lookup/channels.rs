@@ -49,7 +49,10 @@ impl Asked {
             return Vec::new();
         }
         let path = format!("/channels?topic={}", topic.as_str().replace('#', "%23"));
-        let answer = match self.ask(&path, within.min(ANSWER_WITHIN)).await {
+        let answer = match self
+            .ask(&path, if within.is_zero() { ANSWER_WITHIN } else { within.min(ANSWER_WITHIN) })
+            .await
+        {
             Ok((200, body)) => serde_json::from_slice::<Answer>(&body).map_err(|error| error.to_string()),
             Ok((status, _)) => Err(format!("status {status}")),
             Err(error) => Err(error.to_string()),

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::dial::connect_any;
 use daemon::token::Token;
 use protocol::lookup::{LookupCommand, LookupdInfo, PeerInfo, Secret, decode_reply};
 use protocol::{ChannelName, MAGIC_V1, TopicName};
@@ -54,6 +55,8 @@ struct Connection {
     /// How many changes of the broker are told; none on a new connection.
     told: Option<u64>,
     refused: usize,
+    /// Something of ours was refused, and is to be told again.
+    owes: bool,
 }
 
 impl Peer {
@@ -100,11 +103,17 @@ impl Peer {
 
     async fn connect(&self) -> io::Result<Connection> {
         let places: Vec<SocketAddr> = self.broker.lookups.places_of(&self.id);
-        let stream = in_time(TcpStream::connect(&places[..])).await?;
+        let stream = in_time(connect_any(&places)).await?;
         stream.set_nodelay(true)?;
         let at = stream.peer_addr()?;
-        let mut connection =
-            Connection { stream, read: Vec::new(), known: Registrations::new(), told: None, refused: 0 };
+        let mut connection = Connection {
+            stream,
+            read: Vec::new(),
+            known: Registrations::new(),
+            told: None,
+            refused: 0,
+            owes: false,
+        };
         let mut out = MAGIC_V1.to_vec();
         LookupCommand::Identify { body: &self.who_we_are()? }.encode(&mut out);
         connection.send(&out).await?;
@@ -138,7 +147,13 @@ impl Peer {
             self.broker.lookups.told(&self.id, told);
             tokio::select! {
                 changed = changes.changed() => changed.map_err(|_| io::Error::other("the broker is gone"))?,
-                _ = ping.tick() => connection.order(&[LookupCommand::Ping]).await?,
+                _ = ping.tick() => {
+                    connection.order(&[LookupCommand::Ping]).await?;
+                    if connection.owes {
+                        // What it did not take it may have room for by now.
+                        connection.told = None;
+                    }
+                }
                 // A lookupd says nothing unasked: readable means closed.
                 ready = connection.stream.readable() => {
                     ready?;
@@ -152,6 +167,7 @@ impl Peer {
     async fn tell(&self, connection: &mut Connection) -> io::Result<u64> {
         let (news, count) = self.broker.changes.since(connection.told.unwrap_or(0));
         let news = if connection.told.is_none() { News::All } else { news };
+        let is_all = matches!(news, News::All);
         let (known, wanted) = match news {
             News::All => (connection.known.clone(), registrations(&self.broker)),
             News::Of(topics) => {
@@ -172,17 +188,15 @@ impl Peer {
         for orders in orders.chunks(BATCH) {
             connection.order(orders).await?;
         }
-        if connection.refused > 0 {
-            let refused = std::mem::take(&mut connection.refused);
-            tracing::warn!(lookupd = self.name, refused, "it takes no more registrations of ours");
+        let refused = std::mem::take(&mut connection.refused);
+        if refused > 0 && !connection.owes {
+            tracing::warn!(
+                lookupd = self.name,
+                refused,
+                "it takes no more registrations of ours; trying again"
+            );
         }
-        for order in orders {
-            match order {
-                LookupCommand::Register { topic, channel } => connection.known.insert((topic, channel)),
-                LookupCommand::Unregister { topic, channel } => connection.known.remove(&(topic, channel)),
-                LookupCommand::Identify { .. } | LookupCommand::Ping => false,
-            };
-        }
+        connection.owes = refused > 0 || (connection.owes && !is_all);
         connection.told = Some(count);
         Ok(count)
     }
@@ -205,12 +219,20 @@ impl Connection {
         commands.iter().for_each(|command| command.encode(&mut out));
         self.send(&out).await?;
         for command in commands {
-            let answer = self.answer().await?;
-            let is_refusal = answer != b"OK";
-            if is_refusal && !matches!(command, LookupCommand::Register { .. }) {
-                return Err(refused(&answer));
+            let is_taken = self.answer().await?;
+            let is_taken = (is_taken == b"OK").then_some(()).ok_or(is_taken);
+            match (command, is_taken) {
+                // What is refused is not known there, so that it is told again when there may be room.
+                (LookupCommand::Register { .. }, Err(_)) => self.refused += 1,
+                (_, Err(answer)) => return Err(refused(&answer)),
+                (LookupCommand::Register { topic, channel }, Ok(())) => {
+                    self.known.insert((topic.clone(), channel.clone()));
+                }
+                (LookupCommand::Unregister { topic, channel }, Ok(())) => {
+                    self.known.remove(&(topic.clone(), channel.clone()));
+                }
+                (LookupCommand::Identify { .. } | LookupCommand::Ping, Ok(())) => {}
             }
-            self.refused += usize::from(is_refusal);
         }
         Ok(())
     }
