@@ -19,8 +19,10 @@ pub use serve::{ClientCertificate, Encrypted, Listener, peer, serve};
 pub mod debug;
 mod front;
 mod gate;
+mod patience;
 pub mod probe;
 pub mod requests;
+mod seats;
 mod serve;
 #[cfg(test)]
 mod tests;

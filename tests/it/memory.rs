@@ -1,6 +1,9 @@
 //! Memory has a budget: what clients half send or do not read is bounded, and those who behave are served.
 
-use harness::{Nsqd, Peer, eventually};
+use std::io::Write as _;
+use std::net::TcpStream;
+
+use harness::{Nsqd, Peer, eventually, request};
 
 const MIB: u64 = 1 << 20;
 
@@ -33,6 +36,24 @@ fn bodies_that_are_half_sent_take_a_bounded_part_of_memory() {
     drop(last);
     let body = vec![b'y'; MIB as usize];
     publisher.publish_all("t", &[&body, &body, &body]);
+    assert_eq!(nsqd.channel("t", "ch")["depth"], 4);
+}
+
+#[test]
+fn bodies_over_http_that_never_come_keep_nothing_from_others() {
+    let nsqd = Nsqd::with(&["--memory-limit=32MiB"]);
+    nsqd.create("t", &["ch"]);
+    let head = "POST /mpub?topic=t HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let _stalled: Vec<TcpStream> = (0..64)
+        .map(|_| {
+            let mut stream = TcpStream::connect(nsqd.http()).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let body = vec![b'y'; MIB as usize];
+    nsqd.peer().publish_all("t", &[&body, &body, &body]);
+    assert_eq!(request(nsqd.http(), "POST", "/pub?topic=t", &body[1..]).text(), "OK");
     assert_eq!(nsqd.channel("t", "ch")["depth"], 4);
 }
 

@@ -35,7 +35,8 @@ pub(super) async fn change(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Response> {
-    let body = read_body(&headers, body, api.broker.options.max_msg_size, "INVALID_VALUE").await?;
+    let (body, _room) =
+        read_body(&api, &headers, body, api.broker.options.max_msg_size, "INVALID_VALUE").await?;
     if body.is_empty() {
         return Err(error(StatusCode::PAYLOAD_TOO_LARGE, "INVALID_VALUE"));
     }

@@ -1,7 +1,7 @@
 //! `/pub` and `/mpub`. The order of checks is nsqd's: size, body, topic, which is made here, then `defer`.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::State;
@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use bytes::{Buf as _, Bytes};
 use daemon::http::{Args, error, ok_text};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use queue::WallTime;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -26,7 +26,7 @@ pub(super) async fn publish(
     body: Body,
 ) -> Result<Response, Response> {
     let (body, _room) =
-        read_body_within(&api, &headers, body, api.broker.options.max_msg_size, "MSG_TOO_BIG").await?;
+        read_body(&api, &headers, body, api.broker.options.max_msg_size, "MSG_TOO_BIG").await?;
     if body.is_empty() {
         return Err(bad_request("MSG_EMPTY"));
     }
@@ -42,12 +42,12 @@ pub(super) async fn multi_publish(
     body: Body,
 ) -> Result<Response, Response> {
     let options = &api.broker.options;
-    if announced(&headers) > options.max_body_size as u64 {
+    if announced(&headers).is_some_and(|bytes| bytes > options.max_body_size as u64) {
         return Err(too_big("BODY_TOO_BIG"));
     }
     let topic = open_topic(&api, &args).await?;
     let due = due(&api, &args)?;
-    let (body, _room) = read_body_within(&api, &headers, body, options.max_body_size, "BODY_TOO_BIG").await?;
+    let (body, _room) = read_body(&api, &headers, body, options.max_body_size, "BODY_TOO_BIG").await?;
     let messages = if is_binary(&args) {
         split_binary(body, options.max_msg_size, options.max_body_size)?
     } else {
@@ -87,53 +87,76 @@ fn due(api: &Api, args: &Args) -> Result<Option<WallTime>, Response> {
 }
 
 /// What a body may be without asking for room in memory.
-const SMALL_BODY_BYTES: u64 = 64 * 1024;
+const SMALL_BODY_BYTES: usize = 64 * 1024;
 
-/// A body that pauses keeps memory from others: it has this long, and a second more for each 64 KiB.
-const BODY_WITHIN: Duration = Duration::from_secs(60);
+/// A body must grow by [`PACE_BYTES`] in each of these, or be whole: as commands over TCP must.
+const PACE_WITHIN: Duration = Duration::from_secs(10);
+const PACE_BYTES: usize = 10 * 1024;
 
-/// `read_body`, once memory has room for it; the room is held as long as what comes beside the body.
-async fn read_body_within(
+/// Read a body. nsqd: one that announces too much is refused unread, and one that turns out too long is refused then.
+/// What is more than a small body waits until memory has room for all of it; the room is held as long as what comes
+/// beside the body.
+pub(super) async fn read_body(
     api: &Api,
     headers: &HeaderMap,
-    body: Body,
+    mut body: Body,
     max: usize,
     code: &str,
 ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Response> {
-    let is_small = headers.contains_key(header::CONTENT_LENGTH) && announced(headers) <= SMALL_BODY_BYTES;
-    if is_small || announced(headers) > max as u64 {
-        return read_body(headers, body, max, code).await.map(|body| (body, None));
-    }
-    // One that does not announce its length may come to the most there can be.
-    let bytes = if headers.contains_key(header::CONTENT_LENGTH) { announced(headers) } else { max as u64 };
-    let room = api.broker.context.memory.room_for(usize::try_from(bytes).unwrap_or(max)).await;
-    let within = BODY_WITHIN + Duration::from_secs(bytes / SMALL_BODY_BYTES);
-    match tokio::time::timeout(within, read_body(headers, body, max, code)).await {
-        Ok(read) => read.map(|body| (body, room)),
-        Err(_) => Err(error(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT")),
-    }
-}
-
-/// nsqd: a body that announces too much is refused unread; one that turns out too long is refused then.
-pub(super) async fn read_body(
-    headers: &HeaderMap,
-    body: Body,
-    max: usize,
-    code: &str,
-) -> Result<Bytes, Response> {
-    if announced(headers) > max as u64 {
+    if announced(headers).is_some_and(|bytes| bytes > max as u64) {
         return Err(too_big(code));
     }
-    match Limited::new(body, max).collect().await {
-        Ok(whole) => Ok(whole.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_big(code)),
-        Err(_) => Err(error(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR")),
+    // One that does not announce its length may come to the most there can be.
+    let whole = announced(headers).and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(max);
+    let (mut parts, mut length, mut room) = (Vec::new(), 0, None);
+    let (mut since, mut length_then) = (Instant::now(), 0);
+    while let Some(part) = next_part(&mut body).await? {
+        length += part.len();
+        if length > max {
+            return Err(too_big(code));
+        }
+        parts.push(part);
+        if since.elapsed() >= PACE_WITHIN {
+            if length - length_then < PACE_BYTES {
+                return Err(too_slow());
+            }
+            (since, length_then) = (Instant::now(), length);
+        }
+        // Room is for who has begun to send, not for who announces: nothing would be left for others.
+        if room.is_none() && length > SMALL_BODY_BYTES {
+            room = api.broker.context.memory.room_for(whole).await;
+            (since, length_then) = (Instant::now(), length);
+        }
+    }
+    Ok((joined(parts), room))
+}
+
+async fn next_part(body: &mut Body) -> Result<Option<Bytes>, Response> {
+    loop {
+        let frame = tokio::time::timeout(PACE_WITHIN, body.frame()).await.map_err(|_| too_slow())?;
+        match frame {
+            None => return Ok(None),
+            Some(Err(_)) => return Err(error(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR")),
+            // Trailers say nothing to us.
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(part) => return Ok(Some(part)),
+                Err(_trailers) => {}
+            },
+        }
     }
 }
 
-fn announced(headers: &HeaderMap) -> u64 {
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    length.and_then(|text| text.parse().ok()).unwrap_or(0)
+/// Most bodies come in one part, which is not copied.
+fn joined(mut parts: Vec<Bytes>) -> Bytes {
+    if parts.len() > 1 { parts.concat().into() } else { parts.pop().unwrap_or_default() }
+}
+
+fn too_slow() -> Response {
+    error(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT")
+}
+
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn too_big(code: &str) -> Response {

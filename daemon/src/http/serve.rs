@@ -27,6 +27,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::patience::Patient;
+use super::seats::Seats;
 use crate::listen::{ListenError, SocketFile, bind, bind_unix, canonical, is_path};
 use crate::shutdown::Shutdown;
 use crate::tls::Certificates;
@@ -134,13 +136,25 @@ pub struct Encrypted;
 pub async fn serve(listener: impl Into<Listener>, router: Router, shutdown: Shutdown) -> io::Result<()> {
     let listener = listener.into();
     let mut connections = JoinSet::new();
+    let seats = Seats::default();
     loop {
         tokio::select! {
             () = shutdown.wait() => break,
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
                 Ok((stream, peer)) => {
+                    // A peer without a port came over a unix socket: its file's permissions let it in.
+                    let ip = (peer.port() != 0).then(|| peer.ip());
+                    let Some(seat) = seats.take(ip) else { continue };
                     let certificates = listener.certificates.clone();
-                    connections.spawn(connection(stream, peer, certificates, router.clone(), shutdown.clone()));
+                    // What comes when it is crowded gets one answer, so that a place is free again soon.
+                    let keeps_alive = connections.len() < CONNECTIONS_MAX / 2;
+                    let router = router.clone();
+                    let served =
+                        connection(stream, peer, certificates, Service { router, keeps_alive }, shutdown.clone());
+                    connections.spawn(async move {
+                        let _seat = seat;
+                        served.await;
+                    });
                 }
                 Err(error) => {
                     tracing::warn!("HTTP: cannot accept a connection: {error}");
@@ -162,6 +176,15 @@ pub async fn serve(listener: impl Into<Listener>, router: Router, shutdown: Shut
 /// the file descriptors of clients and segments.
 const CONNECTIONS_MAX: usize = 4096;
 
+/// Who does not take a byte of its answer for so long is left.
+const READ_WITHIN: Duration = Duration::from_secs(30);
+
+/// What answers the requests of a connection.
+struct Service {
+    router: Router,
+    keeps_alive: bool,
+}
+
 /// A request still running this long after shutdown is cut off.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
 
@@ -182,14 +205,14 @@ async fn connection(
     stream: Box<dyn Stream>,
     peer: SocketAddr,
     certificates: Option<Arc<Certificates>>,
-    router: Router,
+    service: Service,
     shutdown: Shutdown,
 ) {
     let Some(certificates) = certificates else {
         let tell = move |about: &mut Extensions| {
             about.insert(ConnectInfo(peer));
         };
-        return exchange(stream, router, shutdown, tell).await;
+        return exchange(stream, service, shutdown, tell).await;
     };
     let acceptor = TlsAcceptor::from(certificates.server_config());
     match tokio::time::timeout(HANDSHAKE_WITHIN, acceptor.accept(stream)).await {
@@ -203,7 +226,7 @@ async fn connection(
                     about.insert(shown.clone());
                 }
             };
-            exchange(Box::new(stream), router, shutdown, tell).await;
+            exchange(Box::new(stream), service, shutdown, tell).await;
         }
         Ok(Err(error)) => tracing::debug!("HTTPS: no handshake with {peer}: {error}"),
         Err(_) => tracing::debug!("HTTPS: no handshake with {peer} within {HANDSHAKE_WITHIN:?}"),
@@ -213,10 +236,11 @@ async fn connection(
 /// Serves one connection. What is known of its other end is told to every request by `tell`.
 async fn exchange(
     stream: Box<dyn Stream>,
-    router: Router,
+    service: Service,
     shutdown: Shutdown,
     tell: impl Fn(&mut Extensions),
 ) {
+    let Service { router, keeps_alive } = service;
     let service = TowerToHyperService::new(router);
     let answer = service_fn(move |request| {
         let mut request: Request<Body> = request.map(|body: Incoming| Body::new(body));
@@ -226,9 +250,9 @@ async fn exchange(
     });
     // Names as Go writes them, X-Nsq-Content-Type, for clients that compare header names by case.
     let mut builder = http1::Builder::new();
-    builder.title_case_headers(true).max_buf_size(HEAD_BYTES_MAX);
+    builder.keep_alive(keeps_alive).title_case_headers(true).max_buf_size(HEAD_BYTES_MAX);
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
-    let connection = builder.serve_connection(TokioIo::new(stream), answer);
+    let connection = builder.serve_connection(TokioIo::new(Patient::new(stream, READ_WITHIN)), answer);
     tokio::pin!(connection);
     tokio::select! {
         // A connection that breaks off is its peer's business.
