@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
+use serde_json::Value;
 
 /// How a pattern is held against a name: `--auth-regex`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,14 +69,27 @@ struct Authorization {
     channels: Option<Vec<String>>,
 }
 
+/// As Go reads JSON, which auth servers were written for: the case of keys does not matter, and null is as if nothing
+/// stood there.
+fn folded(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.into_iter().filter(|(_, value)| !value.is_null());
+            fields.map(|(key, value)| (key.to_ascii_lowercase(), folded(value))).collect()
+        }
+        Value::Array(items) => items.into_iter().map(folded).collect(),
+        other => other,
+    }
+}
+
 impl Grants {
     /// From the answer of an auth server.
     ///
     /// # Errors
     /// It is not the JSON it must be, allows it for no time, names another permission, or a pattern is none.
     pub(crate) fn parse(body: &[u8], matching: Matching) -> Result<Self, String> {
-        let answer: Answer =
-            serde_json::from_slice(body).map_err(|error| format!("no such JSON: {error}"))?;
+        let answer = serde_json::from_slice(body).map(folded).and_then(serde_json::from_value);
+        let answer: Answer = answer.map_err(|error| format!("no such JSON: {error}"))?;
         let ttl = u64::try_from(answer.ttl).ok().filter(|&ttl| ttl > 0);
         let ttl = ttl.ok_or_else(|| format!("ttl is {}, it must be above 0", answer.ttl))?;
         let authorizations = answer.authorizations.unwrap_or_default();
@@ -275,5 +289,14 @@ mod tests {
             assert!(error.contains(expected), "{body}: {error}");
         }
         assert_eq!(Grants::parse(br#"{"ttl":1,"authorizations":null}"#, Matching::Whole).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn keys_are_read_as_go_reads_them() {
+        let body = br#"{"TTL":5,"Identity":null,"Authorizations":[{"Topic":"t","Channels":[".*"],"Permissions":["publish"],"permissions":null}]}"#;
+        let grants = Grants::parse(body, Matching::Whole).unwrap();
+        assert!(grants.may_publish("t") && !grants.may_publish("other"));
+        assert_eq!(grants.ttl, Duration::from_secs(5));
+        Grants::parse(b"{}", Matching::Whole).map(drop).unwrap_err();
     }
 }
