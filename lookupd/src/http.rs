@@ -107,28 +107,31 @@ async fn probed(extract::RawQuery(query): extract::RawQuery) -> Response {
 
 async fn create_topic(extract::State(state): Shared, args: Args) -> Result<Response, Refusal> {
     let topic = topic(&args)?;
-    tracing::info!("DB: adding topic({topic})");
+    tracing::info!(client = tracing::field::Empty, "DB: adding topic({topic})");
     state.registry().create_topic(topic, state.now()).map_err(full)?;
     Ok(empty())
 }
 
 async fn delete_topic(extract::State(state): Shared, args: Args) -> Result<Response, Refusal> {
     let topic = args.required("topic")?;
-    tracing::info!("DB: removing topic({topic})");
+    tracing::info!(client = tracing::field::Empty, "DB: removing topic({topic})");
     state.registry().delete_topic(topic);
     Ok(empty())
 }
 
 async fn tombstone(extract::State(state): Shared, args: Args) -> Result<Response, Refusal> {
     let (topic, node) = (args.required("topic")?, args.required("node")?);
-    tracing::info!("DB: setting tombstone for broker {node} of topic({topic})");
+    tracing::info!(
+        client = tracing::field::Empty,
+        "DB: setting tombstone for broker {node} of topic({topic})"
+    );
     state.registry().tombstone(topic, node, state.now());
     Ok(empty())
 }
 
 async fn create_channel(extract::State(state): Shared, args: Args) -> Result<Response, Refusal> {
     let (topic, channel) = (topic(&args)?, channel(&args)?);
-    tracing::info!("DB: adding channel({channel}) of topic({topic})");
+    tracing::info!(client = tracing::field::Empty, "DB: adding channel({channel}) of topic({topic})");
     state.registry().create_channel(topic, channel, state.now()).map_err(full)?;
     Ok(empty())
 }
@@ -138,13 +141,13 @@ async fn delete_channel(extract::State(state): Shared, args: Args) -> Result<Res
     if !state.registry().delete_channel(topic.as_str(), channel.as_str()) {
         return Err(Refusal::not_found("CHANNEL_NOT_FOUND"));
     }
-    tracing::info!("DB: removed channel({channel}) of topic({topic})");
+    tracing::info!(client = tracing::field::Empty, "DB: removed channel({channel}) of topic({topic})");
     Ok(empty())
 }
 
 /// Ours: stock takes any number.
 fn full(why: Full) -> Refusal {
-    tracing::warn!("DB: {why}");
+    tracing::warn!(client = tracing::field::Empty, "DB: {why}");
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "TOO_MANY_REGISTRATIONS")
 }
 

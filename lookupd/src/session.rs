@@ -13,6 +13,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+// A line with a field of this name may come ten times a second, whoever causes it; the peer stands in its text.
+use tracing::field::Empty;
+
 use crate::state::State;
 
 /// Serves the connection to its end, whatever the peer does.
@@ -28,7 +31,7 @@ pub(crate) async fn run(mut stream: TcpStream, peer: SocketAddr, state: Arc<Stat
         Err(End::Broken(error)) => tracing::debug!("CLIENT({peer}): {error}"),
         Err(End::Silent(why)) => tracing::debug!("CLIENT({peer}): {why}"),
         Err(End::Refused(error)) => {
-            tracing::warn!("CLIENT({peer}): refused: {error}");
+            tracing::warn!(client = Empty, "CLIENT({peer}): refused: {error}");
             refuse(&mut stream, &error).await;
         }
     }
@@ -59,7 +62,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         if self.is_identified {
             self.state.registry().disconnect(self.peer);
-            tracing::info!("CLIENT({}): disconnected", self.peer);
+            tracing::info!(client = Empty, "CLIENT({}): disconnected", self.peer);
         }
     }
 }
@@ -136,7 +139,11 @@ impl Session {
             LookupCommand::Unregister { topic, channel } => {
                 if self.state.registry().unregister(self.peer, &topic, channel.as_ref()) {
                     let channel = channel.as_ref().map_or("", ChannelName::as_str);
-                    tracing::info!("DB: client({}) UNREGISTER topic({topic}) channel({channel})", self.peer);
+                    tracing::info!(
+                        client = Empty,
+                        "DB: client({}) UNREGISTER topic({topic}) channel({channel})",
+                        self.peer
+                    );
                 }
             }
             LookupCommand::Ping => self.state.registry().ping(self.peer, self.state.now()),
@@ -158,12 +165,12 @@ impl Session {
         match registered {
             Ok(is_new) => {
                 if is_new {
-                    tracing::info!("DB: client({}) REGISTER {told}", self.peer);
+                    tracing::info!(client = Empty, "DB: client({}) REGISTER {told}", self.peer);
                 }
                 encode_reply(output, protocol::OK);
             }
             Err(full) => {
-                tracing::warn!("DB: client({}) cannot REGISTER {told}: {full}", self.peer);
+                tracing::warn!(client = Empty, "DB: client({}) cannot REGISTER {told}: {full}", self.peer);
                 let error = Error::new(Code::Invalid, format!("REGISTER failed {full}"));
                 encode_reply(output, error.to_string().as_bytes());
             }
@@ -178,7 +185,12 @@ impl Session {
             return Err(Error::new(Code::Unauthorized, "IDENTIFY failed"));
         }
         let (peer, address) = (self.peer, &info.broadcast_address);
-        tracing::info!(version = info.version, "CLIENT({peer}): IDENTIFY {address}:{}", info.tcp_port);
+        tracing::info!(
+            client = Empty,
+            version = info.version,
+            "CLIENT({peer}): IDENTIFY {address}:{}",
+            info.tcp_port
+        );
         self.state.registry().identify(self.peer, info, self.state.now());
         self.is_identified = true;
         let about = serde_json::to_vec(&self.state.about);
