@@ -57,6 +57,7 @@ fn a_dead_nsqd_is_forgotten_at_once_and_its_topics_are_not() {
     let mut nsqd = registered_with(&lookupd);
     nsqd.create("t", &["ch"]);
     eventually("it is found", || lookupd.ports("t") == [nsqd.tcp().port()]);
+    eventually("its channel is known", || lookupd.names("/channels?topic=t", "channels") == ["ch"]);
     nsqd.process().kill();
     eventually("it is not found", || lookupd.ports("t").is_empty());
     assert_eq!(lookupd.names("/topics", "topics"), ["t"]);
