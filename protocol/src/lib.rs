@@ -5,6 +5,7 @@
 mod body;
 mod command;
 pub mod compress;
+pub mod control;
 mod decode;
 mod error;
 mod frame;

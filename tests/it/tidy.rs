@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("daemon", &[]),
     ("broker", &["protocol", "queue", "storage", "stock", "daemon"]),
     ("lookupd", &["protocol", "daemon"]),
-    ("operator", &["daemon"]),
+    ("operator", &["protocol", "daemon"]),
     ("cli", &["broker", "lookupd", "operator", "daemon"]),
     ("tools", &["protocol", "daemon"]),
     ("tests", &["protocol", "queue", "storage", "daemon", "broker", "lookupd", "operator", "cli"]),
