@@ -1,7 +1,8 @@
 //! The log: append a batch, commit it, find it again by offset, drop what nobody needs. The files beneath it are
-//! in `log/files`, what is not committed in `log/pending`, the tail in memory in `log/cache`, opening in
-//! `log/recovery`.
+//! in `log/files`, the space taken for them in `log/ahead`, what is not committed in `log/pending`, the tail in memory
+//! in `log/cache`, opening in `log/recovery`.
 
+mod ahead;
 mod cache;
 mod files;
 mod pending;

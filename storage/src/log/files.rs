@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use crate::disk::{Disk, File};
 use crate::error::StorageError;
-use crate::log::Position;
+use crate::log::ahead::Ahead;
 use crate::log::rewrite::Rewrite;
 use crate::log::unsynced::Unsynced;
-use crate::segment::{Place, Segment, Source};
+use crate::log::{LogOptions, Position};
+use crate::segment::{self, Place, Segment, Source};
 
 /// A log's directory and the one file in it that is written to.
 #[derive(Debug)]
@@ -18,6 +19,9 @@ pub(crate) struct Files {
     /// The file of the last segment. `None`: the next batch begins a new one, because there is none yet, its tail
     /// is torn, or a write to it failed.
     active: Option<Arc<dyn File>>,
+    ahead: Ahead,
+    /// How long a file gets, unless one batch is longer.
+    file_bytes: u64,
     /// Files that must be gone before anything is written: their offsets will be used again.
     leftovers: Vec<PathBuf>,
     /// What an unclean end left unsynced and a full disk kept from being written again.
@@ -26,11 +30,25 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    pub(crate) fn new(disk: Arc<dyn Disk>, dir: &Path, active: Option<Arc<dyn File>>) -> Self {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        active: Option<Arc<dyn File>>,
+        options: LogOptions,
+    ) -> Self {
         let mut unsynced = Unsynced::new(disk.clone(), dir);
         // What an earlier run wrote may be with the kernel only.
         active.iter().for_each(|file| unsynced.add(None, file));
-        Self { disk, dir: Arc::from(dir), active, leftovers: Vec::new(), rewrite: None, unsynced }
+        Self {
+            disk,
+            dir: Arc::from(dir),
+            active,
+            ahead: Ahead::default(),
+            file_bytes: segment::HEADER_BYTES as u64 + options.segment_bytes,
+            leftovers: Vec::new(),
+            rewrite: None,
+            unsynced,
+        }
     }
 
     pub(crate) fn is_writable(&self) -> bool {
@@ -144,7 +162,9 @@ impl Files {
             unreachable!("a batch without a segment begins one")
         };
         self.unsynced.add(Some(segment.base.offset), file);
-        file.write_at(piece, segment.place(at))
+        let place = segment.place(at);
+        self.ahead.reserve(&**file, segment.base.offset, place + piece.len() as u64, self.file_bytes);
+        file.write_at(piece, place)
     }
 
     fn begin(&mut self, segments: &mut Vec<Segment>, segment: &Segment) -> Result<(), StorageError> {
@@ -168,6 +188,8 @@ impl Files {
         error: &StorageError,
     ) {
         self.active = None;
+        // What is cut off goes with the space that was taken behind it.
+        self.ahead = Ahead::default();
         for begun in segments.drain(count..).rev() {
             let path = begun.path(&self.dir);
             if absent_is_fine(self.disk.remove(&path)).is_err() {

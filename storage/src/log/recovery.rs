@@ -85,7 +85,7 @@ pub(crate) fn open(
     }
     recovered.records = segments.first().map_or(0, |first| end.ordinal - first.base.ordinal);
     recovered.kept_bytes = quarantine::kept_bytes(&*disk, dir);
-    let mut files = Files::new(disk, dir, active);
+    let mut files = Files::new(disk, dir, active, options);
     // What is behind the synced place and was not written again is synced with the next.
     behind
         .iter()
