@@ -19,7 +19,7 @@ use storage::DataDir;
 use storage::DirLock;
 use storage::LogOptions;
 use storage::StorageError;
-use storage::{Disk, RealDisk};
+use storage::{Disk, RealDisk, WholeDisk};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -146,6 +146,8 @@ async fn serve(options: Options, shutdown: Shutdown, reload: &Reload) -> Result<
         return Err(ServeError::Failed(format!("--data-path={}: {why}", path.display())));
     }
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    // Before anything is written: of an earlier error it would not be told.
+    let whole = disk.whole(&path);
     let _lock = DirLock::acquire(&path)?;
     stock::import_at_start(&disk, &path, &options, &shutdown)?;
     let dir = DataDir::open_as(Arc::clone(&disk), &path, options.identity.as_deref())?;
@@ -162,7 +164,7 @@ async fn serve(options: Options, shutdown: Shutdown, reload: &Reload) -> Result<
     space::look(&context, &*disk, &path, min_free);
     let room = (Arc::clone(&context), Arc::clone(&disk));
     let broker = Broker::open(options, guards, Arc::clone(&context), Handle::current(), disk, dir)?;
-    work.start(&context);
+    work.start(&context, whole);
     watch("disk space", shutdown.clone(), space::watch_for_ever(room.0, room.1, path, min_free));
     watch("space keeper", shutdown.clone(), reclaim::reclaim_for_ever(Arc::clone(&broker)));
     watch("memory", shutdown.clone(), memory::watch_for_ever(Arc::clone(&broker)));
@@ -204,11 +206,11 @@ pub(crate) struct Work {
 impl Work {
     /// Start the tasks that do it. Should one end before the broker does, messages would wait for ever: the
     /// process ends then, and a restart goes on from what is on disk.
-    pub(crate) fn start(self, context: &Arc<Context>) {
+    pub(crate) fn start(self, context: &Arc<Context>, whole: Option<Arc<dyn WholeDisk>>) {
         let stop = context.shutdown.clone();
         watch("journal writer", stop.clone(), journals::save_for_ever(self.to_save, stop.clone()));
         watch("backlog", stop.clone(), backlog::serve_for_ever(self.to_serve, stop.clone()));
-        watch("sync", stop.clone(), sync::sync_for_ever(self.to_sync, Arc::clone(context)));
+        watch("sync", stop.clone(), sync::sync_for_ever(self.to_sync, whole, Arc::clone(context)));
         let timers = Arc::clone(context);
         watch("timers", stop, async move { timers.timers.run(timers.clock).await });
     }

@@ -2,8 +2,9 @@
 //! may take what is younger than this.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use storage::WholeDisk;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::context::Context;
@@ -13,9 +14,24 @@ use crate::topic::Topic;
 /// sync itself take time, on a busy machine more than they need.
 const BEHIND: Duration = Duration::from_millis(50);
 
+/// With so many topics the file system is synced as a whole. One by one, a thousand took 170 ms, nearly all that is
+/// promised, and four times the CPU time of the publishes; together 6 ms. Fewer are not worth disturbing whoever else
+/// writes to that disk.
+const TOGETHER_MIN: usize = 64;
+
+/// Somebody else's writes, gigabytes perhaps, are synced with ours. When that took this long, topics are synced one by
+/// one for a while.
+const TOGETHER_PATIENCE: Duration = Duration::from_millis(100);
+const ALONE_FOR: Duration = Duration::from_secs(10);
+
 /// Sync what is enlisted, every [`BEHIND`], until the broker stops.
-pub(crate) async fn sync_for_ever(mut written: UnboundedReceiver<Arc<Topic>>, context: Arc<Context>) {
+pub(crate) async fn sync_for_ever(
+    mut written: UnboundedReceiver<Arc<Topic>>,
+    whole: Option<Arc<dyn WholeDisk>>,
+    context: Arc<Context>,
+) {
     let mut topics = Vec::new();
+    let mut alone_until = Instant::now();
     loop {
         tokio::select! {
             received = written.recv_many(&mut topics, 1024) => if received == 0 { return },
@@ -25,7 +41,21 @@ pub(crate) async fn sync_for_ever(mut written: UnboundedReceiver<Arc<Topic>>, co
         while let Ok(topic) = written.try_recv() {
             topics.push(topic);
         }
-        // Side by side: a hundred topics must not wait for one another's device time.
-        topics.drain(..).for_each(|topic| topic.sync_soon());
+        match &whole {
+            Some(whole) if topics.len() >= TOGETHER_MIN && Instant::now() >= alone_until => {
+                let began = Instant::now();
+                let (topics, whole) = (std::mem::take(&mut topics), Arc::clone(whole));
+                let done = tokio::task::spawn_blocking(move || Topic::sync_together(&topics, &*whole));
+                if done.await.is_err() {
+                    // Who waits for it would wait for ever.
+                    return context.shutdown.fail("a sync of all topics ended in a panic".to_owned());
+                }
+                if began.elapsed() > TOGETHER_PATIENCE {
+                    alone_until = Instant::now() + ALONE_FOR;
+                }
+            }
+            // Side by side: a hundred topics must not wait for one another's device time.
+            _ => topics.drain(..).for_each(|topic| topic.sync_soon()),
+        }
     }
 }

@@ -12,6 +12,7 @@ use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use crate::error::StorageError;
+use crate::whole::RealWhole;
 
 /// The unit of `st_blocks`, whatever the file system's own block is.
 const STAT_BLOCK_BYTES: u64 = 512;
@@ -38,6 +39,17 @@ pub trait Disk: Send + Sync + Debug + 'static {
     fn exists(&self, path: &Path) -> Result<bool, StorageError>;
     /// How much room there is where `path` is.
     fn space(&self, path: &Path) -> Result<Space, StorageError>;
+    /// The file system that `path` is on, to be synced with one call. `None`: files must be synced one by one.
+    fn whole(&self, _path: &Path) -> Option<Arc<dyn WholeDisk>> {
+        None
+    }
+}
+
+/// All of one file system, whoever's files they are.
+pub trait WholeDisk: Send + Sync + Debug {
+    /// Make everything that was written before survive a power cut. A failure says that some file's content may be
+    /// lost; whether it is one of ours its own sync tells.
+    fn sync(&self) -> Result<(), StorageError>;
 }
 
 /// The room on a file system, in bytes.
@@ -153,6 +165,10 @@ impl Disk for RealDisk {
         let found = rustix::fs::statvfs(path).map_err(|e| StorageError::io(&e.into(), "measure", path))?;
         let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
         Ok(Space { total: bytes(found.f_blocks), available: bytes(found.f_bavail) })
+    }
+
+    fn whole(&self, path: &Path) -> Option<Arc<dyn WholeDisk>> {
+        Some(Arc::new(RealWhole::open(path)?))
     }
 }
 

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{DirEntry, Disk, File, Space};
+use crate::disk::{DirEntry, Disk, File, Space, WholeDisk};
 use crate::error::StorageError;
 
 pub(crate) use content::Dice;
@@ -178,6 +178,14 @@ impl std::fmt::Debug for FakeDisk {
     }
 }
 
+impl WholeDisk for FakeDisk {
+    fn sync(&self) -> Result<(), StorageError> {
+        self.lock().call(Need::Nothing, "sync all of", Path::new("/"))?;
+        self.sync_all();
+        Ok(())
+    }
+}
+
 impl Disk for FakeDisk {
     fn create_dir(&self, path: &Path) -> Result<(), StorageError> {
         let mut shared = self.lock();
@@ -251,6 +259,10 @@ impl Disk for FakeDisk {
         shared.call(Need::Nothing, "sync", path)?;
         shared.sync_names(path);
         Ok(())
+    }
+
+    fn whole(&self, _: &Path) -> Option<Arc<dyn WholeDisk>> {
+        Some(Arc::new(self.clone()))
     }
 
     fn exists(&self, path: &Path) -> Result<bool, StorageError> {

@@ -23,10 +23,11 @@ mod record;
 mod scan;
 mod seeded;
 mod segment;
+mod whole;
 
 pub use chunk::{Chunk, Read, Record};
 pub use directory::{DataDir, decode_name, encode_name};
-pub use disk::{DirEntry, Disk, File, RealDisk, Space};
+pub use disk::{DirEntry, Disk, File, RealDisk, Space, WholeDisk};
 pub use error::{ErrorKind, StorageError};
 #[cfg(any(test, feature = "fake"))]
 pub use fake_disk::{FakeDisk, Fault, Moment};

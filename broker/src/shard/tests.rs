@@ -69,7 +69,7 @@ impl Here {
         let dir = DataDir::open_as(Arc::clone(&disk), Path::new("/data"), None).unwrap();
         let control = Handle::current();
         let broker = Broker::open(options, guards, Arc::clone(&context), control, disk, dir).unwrap();
-        work.start(&context);
+        work.start(&context, None);
         let shard = Shard::new(broker, Arc::default(), Arc::default());
         let (arrivals, inbox) = mpsc::unbounded_channel();
         tokio::task::spawn_local(Rc::clone(&shard).run(inbox));

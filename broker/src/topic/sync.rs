@@ -2,9 +2,9 @@
 //! `buffered`, never at `memory`.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
-use storage::{Bug, Entry, Journal, JournalSync, StorageError, is_planted};
+use storage::{Bug, Entry, Journal, JournalSync, StorageError, WholeDisk, is_planted};
 
 use super::{Topic, Unsettled};
 use crate::channel::Channel;
@@ -13,6 +13,17 @@ use crate::receipt::{Batch, PublishError, Receipt};
 
 /// Files of a topic at `memory` that wait for a sync nobody asked for.
 const UNSYNCED_FILES_MAX: usize = 4;
+
+/// What one sync of a topic makes durable, and whom it lets go on.
+struct Round<'a> {
+    _alone: MutexGuard<'a, ()>,
+    log: Option<storage::Unsynced>,
+    journal: Option<JournalSync>,
+    unsettled: Vec<Unsettled>,
+    held: Vec<(Arc<Channel>, u64)>,
+    waiting: Vec<Arc<Batch>>,
+    reached: storage::Position,
+}
 
 impl Topic {
     /// Its level: its own, or the broker's default. Ephemeral topics are never on disk.
@@ -58,7 +69,37 @@ impl Topic {
     /// process, and does so before anybody else can sync: the kernel may have dropped the pages, and would call the next
     /// sync a success.
     pub(crate) fn sync(&self) -> Result<(), StorageError> {
-        let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(round) = self.begin_sync() else { return Ok(()) };
+        self.sync_one(round)
+    }
+
+    /// The same for many topics with one call for all of them, who share a file system. Should that fail, each topic
+    /// asks for its own files: the failed write may have been somebody else's.
+    pub(crate) fn sync_together(topics: &[Arc<Self>], whole: &dyn WholeDisk) {
+        let rounds: Vec<_> = topics.iter().filter_map(|topic| Some((topic, topic.begin_sync()?))).collect();
+        let Some((first, _)) = rounds.first() else { return };
+        let (clock, figures) = (&first.context.clock, &first.context.figures);
+        let began = clock.uptime();
+        let synced = whole.sync();
+        figures.syncs.record(clock.uptime().saturating_sub(began));
+        if let Err(error) = &synced {
+            tracing::warn!(%error, "cannot sync all topics at once; each is synced by itself");
+        }
+        for (topic, round) in rounds {
+            // What fails is told and dealt with where it fails.
+            let _told = match &synced {
+                Ok(()) => {
+                    round.journal.iter().for_each(JournalSync::was_synced);
+                    topic.end_sync(round, Ok(()))
+                }
+                Err(_) => topic.sync_one(round),
+            };
+        }
+    }
+
+    /// Take what is to be synced. `None`: nothing is promised any more, and who waits was told so.
+    fn begin_sync(&self) -> Option<Round<'_>> {
+        let alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         // Whatever is written from here on asks again.
         self.is_written.store(false, Ordering::Release);
         self.is_sync_asked.store(false, Ordering::Release);
@@ -72,22 +113,29 @@ impl Topic {
         // A batch that was written before another file's sync failed must not be promised by a second try.
         if self.context.has_failed() {
             settle(&waiting, Some(&self.context.health.text()));
-            return Ok(());
+            return None;
         }
+        Some(Round { _alone: alone, log, journal, unsettled, held, waiting, reached })
+    }
+
+    fn sync_one(&self, mut round: Round<'_>) -> Result<(), StorageError> {
         let began = self.context.clock.uptime();
-        let synced = log
-            .map_or(Ok(()), storage::Unsynced::sync)
-            .and_then(|()| journal.map_or(Ok(()), |files| files.sync_data()));
+        let log = round.log.take().map_or(Ok(()), storage::Unsynced::sync);
+        let synced = log.and_then(|()| round.journal.as_ref().map_or(Ok(()), JournalSync::sync_data));
         self.context.figures.syncs.record(self.context.clock.uptime().saturating_sub(began));
-        let synced = if is_planted(Bug::RetrySync) { Ok(()) } else { synced };
+        self.end_sync(round, if is_planted(Bug::RetrySync) { Ok(()) } else { synced })
+    }
+
+    /// Show what was synced, and tell who waits.
+    fn end_sync(&self, round: Round<'_>, synced: Result<(), StorageError>) -> Result<(), StorageError> {
         if let Err(error) = synced {
-            return self.sync_failed(&waiting, error);
+            return self.sync_failed(&round.waiting, error);
         }
         // Who was told OK finds the message there.
-        let touched = self.show(&unsettled, &held);
-        settle(&waiting, None);
+        let touched = self.show(&round.unsettled, &round.held);
+        settle(&round.waiting, None);
         if !self.is_deleted() {
-            self.note_synced(reached);
+            self.note_synced(round.reached);
         }
         let now = self.context.clock.now();
         touched.iter().for_each(|channel| channel.dispatch_once(now));

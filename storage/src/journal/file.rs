@@ -2,7 +2,7 @@
 //! replacing, is the journal's business.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::disk::{Disk, File};
@@ -46,7 +46,9 @@ pub(crate) struct FrameFile {
 /// What a sync away from the journal's lock has to do; shared with it.
 #[derive(Debug, Default)]
 struct Unsynced {
-    content: AtomicBool,
+    /// How many writes are done, and how many of them are known to be synced.
+    written: AtomicU64,
+    synced: AtomicU64,
     /// The directory has not been synced since the file was created.
     name: AtomicBool,
     /// One sync at a time: who comes while another is under way must not be told that there is nothing to do. And
@@ -125,7 +127,7 @@ impl FrameFile {
         self.is_condemned = loaded.is_torn || loaded.damaged > 0;
         self.file = Some(file);
         // What an earlier run wrote may be with the kernel only.
-        self.unsynced.content.store(true, Ordering::Release);
+        self.unsynced.written.store(1, Ordering::Release);
         self.unsynced.name.store(true, Ordering::Release);
         Ok(loaded)
     }
@@ -192,7 +194,8 @@ impl FrameFile {
     /// What it takes to sync the file elsewhere; `None` before the first flush.
     pub(crate) fn sync_target(&self) -> Option<FrameSync> {
         let file = self.file.clone()?;
-        Some(FrameSync { file, unsynced: Arc::clone(&self.unsynced) })
+        let written = self.unsynced.written.load(Ordering::Acquire);
+        Some(FrameSync { file, written, unsynced: Arc::clone(&self.unsynced) })
     }
 
     fn try_append(&mut self, disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
@@ -200,8 +203,9 @@ impl FrameFile {
             Some(file) => file.clone(),
             None => self.create(disk, dir)?,
         };
-        self.unsynced.content.store(true, Ordering::Release);
         file.write_at(&self.buffer, self.end)?;
+        // Not before: a sync under way elsewhere would take a write for done that comes behind it.
+        self.unsynced.written.fetch_add(1, Ordering::AcqRel);
         self.end += self.buffer.len() as u64;
         self.empty_buffer();
         Ok(())
@@ -236,6 +240,8 @@ impl FrameFile {
 #[derive(Debug)]
 pub(crate) struct FrameSync {
     file: Arc<dyn File>,
+    /// The writes that were done when this was made.
+    written: u64,
     unsynced: Arc<Unsynced>,
 }
 
@@ -246,12 +252,27 @@ impl FrameSync {
         if let Some(error) = &*failure {
             return Err(error.clone());
         }
-        let content = self.unsynced.content.swap(false, Ordering::AcqRel);
-        let name = self.unsynced.name.swap(false, Ordering::AcqRel);
+        let written = self.unsynced.written.load(Ordering::Acquire);
+        let content = written > self.unsynced.synced.load(Ordering::Acquire);
         let result = if content { self.file.sync_data() } else { Ok(()) };
+        let name = self.unsynced.name.load(Ordering::Acquire);
         let result = result.and_then(|()| if name { disk.sync_dir(dir) } else { Ok(()) });
-        *failure = result.as_ref().err().cloned();
+        match &result {
+            Ok(()) => self.settle(written),
+            Err(error) => *failure = Some(error.clone()),
+        }
         result
+    }
+
+    /// The whole file system was synced since this was made.
+    pub(crate) fn was_synced(&self) {
+        self.settle(self.written);
+    }
+
+    /// So many writes are synced, and the file's name, which is older than any of them.
+    fn settle(&self, written: u64) {
+        self.unsynced.synced.fetch_max(written, Ordering::AcqRel);
+        self.unsynced.name.store(false, Ordering::Release);
     }
 }
 

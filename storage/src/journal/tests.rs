@@ -388,3 +388,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_written_after_a_sync_was_prepared_is_not_taken_for_synced() {
+    let disk = disk();
+    let (mut journal, _) = open(&disk);
+    journal.note(Entry::Opened);
+    journal.flush().unwrap();
+    let prepared = journal.sync_target().unwrap();
+    journal.note(Entry::Paused { is_paused: true });
+    journal.flush().unwrap();
+    prepared.was_synced();
+    let calls = disk.calls();
+    journal.sync_target().unwrap().sync_data().unwrap();
+    assert!(disk.calls() > calls, "the second write still needs its sync");
+    let calls = disk.calls();
+    journal.sync_target().unwrap().sync_data().unwrap();
+    assert_eq!(disk.calls(), calls);
+}

@@ -171,7 +171,8 @@ pub(super) const ALL: &[Workload] = &[
 /// One publisher with 4 commands unanswered.
 const AHEAD: (usize, usize) = (1, 4);
 
-const FSYNC: &[&str] = &["--durability=fsync"];
+/// What stock nsqd has, and ours takes for `--durability=fsync`: a sync for each message, of a queue that is on disk.
+const FSYNC: &[&str] = &["--sync-every=1", "--mem-queue-size=0"];
 /// Otherwise what is made beyond the first 1,000 is made at the pace that is allowed.
 const NO_PACE: &[&str] = &["--max-creation-rate=0"];
 

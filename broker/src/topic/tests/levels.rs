@@ -182,3 +182,70 @@ fn publishes_are_refused_before_the_disk_is_full_and_consumers_go_on() {
     assert!(topic.save_progress());
     assert_eq!(topic.channels()[0].lock().queue.depth(), 0);
 }
+
+/// Topics of these names on one disk, made and durable, each with a channel and a message that nobody has synced.
+fn written_topics(disk: &FakeDisk, level: Durability) -> Vec<Arc<Topic>> {
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let context = context(level, SEGMENT_BYTES);
+    let topics = ["a", "b", "c"].map(|name| {
+        let dir = Path::new(DIR).with_file_name(name);
+        shared.create_dir(&dir).unwrap();
+        let topic =
+            Topic::open(TopicName::new(name).unwrap(), Arc::clone(&context), Arc::clone(&shared), &dir)
+                .unwrap();
+        channel(&topic, "jobs");
+        topic
+    });
+    disk.sync_all();
+    topics.iter().for_each(|topic| publish(topic, &[&format!("of {}", topic.name)]).unwrap());
+    topics.to_vec()
+}
+
+/// What each of them holds after a power cut that takes all that was not synced.
+fn left_of_each(disk: &FakeDisk) -> Vec<String> {
+    let disk = disk.power_cut_losing_all();
+    let shared: Arc<dyn Disk> = Arc::new(disk);
+    let left = ["a", "b", "c"].map(|name| {
+        let dir = Path::new(DIR).with_file_name(name);
+        let context = context(Durability::Buffered, SEGMENT_BYTES);
+        let topic = Topic::open(TopicName::new(name).unwrap(), context, Arc::clone(&shared), &dir).unwrap();
+        let jobs = channel(&topic, "jobs");
+        bodies(&consume(&topic, &jobs, 1, 9)).join(",")
+    });
+    left.to_vec()
+}
+
+#[test]
+fn topics_that_are_synced_together_all_survive_and_ask_for_nothing_more() {
+    let disk = FakeDisk::default();
+    let topics = written_topics(&disk, Durability::Buffered);
+    assert_eq!(left_of_each(&disk), ["", "", ""]);
+    let calls = disk.calls();
+    Topic::sync_together(&topics, &disk);
+    assert_eq!(left_of_each(&disk), ["of a", "of b", "of c"]);
+    assert_eq!(disk.calls() - calls, 1 + 3, "one sync, and a note in each journal");
+    // The notes are not synced: only true.
+    disk.sync_all();
+    let calls = disk.calls();
+    Topic::sync_together(&topics, &disk);
+    assert_eq!(disk.calls() - calls, 1);
+}
+
+#[test]
+fn when_topics_cannot_be_synced_together_each_is_synced_by_itself() {
+    let disk = FakeDisk::default();
+    let topics = written_topics(&disk, Durability::Buffered);
+    disk.fail_at(disk.calls() + 1, Fault::io());
+    Topic::sync_together(&topics, &disk);
+    assert_eq!(left_of_each(&disk), ["of a", "of b", "of c"]);
+    assert!(!topics[0].context.shutdown.is_triggered(), "it was somebody else's write that failed");
+}
+
+#[test]
+fn a_disk_that_fails_for_all_and_for_each_ends_the_process() {
+    let disk = FakeDisk::default();
+    let topics = written_topics(&disk, Durability::Buffered);
+    disk.fail_at(disk.calls() + 1, Fault::io().lasting());
+    Topic::sync_together(&topics, &disk);
+    assert!(topics[0].context.shutdown.failure().is_some());
+}
