@@ -5,10 +5,15 @@ mod unix;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 
 use tokio::net::TcpListener;
 
 pub use unix::{SocketFile, bind_unix, is_path};
+
+/// Connections that wait to be accepted. The kernel gives as many as its `net.core.somaxconn` allows, 4096 mostly.
+// nsqd: Go asks for what that file says.
+const WAITING_MAX: i32 = 4096;
 
 /// Listens on `HOST:PORT`, `:PORT` (every address, IPv6 too where the machine has it) or port 0 (any free
 /// one). `flag` is the option's name without dashes, for the error.
@@ -24,7 +29,14 @@ pub async fn bind(address: &str, flag: &'static str) -> Result<TcpListener, List
         },
         None => TcpListener::bind(address).await,
     };
+    let bound = bound.and_then(|listener| widen(&listener).map(|()| listener));
     bound.map_err(|source| ListenError { address: address.to_owned(), flag, source })
+}
+
+/// Let a crowd wait to be accepted: all clients come at once after a restart, and who finds no place tries again a second
+/// later. The standard library asks for 128 places.
+fn widen(listener: &impl AsFd) -> io::Result<()> {
+    Ok(rustix::net::listen(listener, WAITING_MAX)?)
 }
 
 /// The peer as Go writes it: an IPv4 peer of an IPv6 socket is `127.0.0.1:1`, not `[::ffff:127.0.0.1]:1`.
@@ -89,6 +101,29 @@ mod tests {
             [("[::ffff:10.0.0.1]:5", "10.0.0.1:5"), ("[::1]:5", "[::1]:5"), ("10.0.0.1:5", "10.0.0.1:5")]
         {
             assert_eq!(canonical(peer.parse().expect(peer)).to_string(), text);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_crowd_that_comes_at_once_finds_places_to_wait() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("s").display().to_string();
+        let (_unix, _file) = bind_unix(&path, "tcp-address").expect("a path");
+        let listener = bind("127.0.0.1:0", "tcp-address").await.expect("a free port");
+        let address = listener.local_addr().expect("address");
+        // Nobody accepts. Who finds no place hears nothing for a second.
+        let patience = std::time::Duration::from_millis(900);
+        let crowd: Vec<_> =
+            (0..300).map(|_| std::net::TcpStream::connect_timeout(&address, patience)).collect();
+        assert_eq!(crowd.iter().filter(|one| one.is_err()).count(), 0);
+        let crowd: Vec<_> = (0..300)
+            .map(|_| {
+                let socket = tokio::net::UnixSocket::new_stream().expect("socket");
+                socket.connect(&path)
+            })
+            .collect();
+        for one in crowd {
+            one.await.expect("a place");
         }
     }
 

@@ -7,6 +7,7 @@ mod chaos;
 mod ci;
 mod crds;
 mod docs;
+mod figures;
 mod fuzz;
 mod setup;
 mod step;
@@ -23,6 +24,7 @@ usage: cargo xtask TASK
   chaos FAULT    strike a real nsqd under load again and again, and check all that happened (chaos --help)
   bench          measure nsqd of this checkout against the last release's, in turn: --against COMMIT, then flags of
                  nsq_bench
+  figures FILE   write what nsq_bench --json=FILE measured into docs/performance.md; one file for each run
   fuzz TARGET    mutate input for a target, or `all`: --seconds 30 --seed 1, or --replay FILE
   crds           rewrite manifests/crds from the operator's types
   docs           rewrite docs/reference/nsqd.md and nsqlookupd.md from the daemons' option tables
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         ["chaos", rest @ ..] => return chaos::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
         ["ci"] => ci::run(),
+        ["figures", files @ ..] => figures::write(files),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["setup"] => setup::run(),
         ["interop"] => interop(&[]),

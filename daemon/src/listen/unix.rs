@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::UnixListener;
 
-use super::ListenError;
+use super::{ListenError, widen};
 
 /// Is this address a path? It is if it has a slash: `./nsqd.sock` in the current folder.
 // nsqd: whatever is not `HOST:PORT` is a path, so that a forgotten port makes a file.
@@ -23,6 +23,7 @@ pub fn is_path(address: &str) -> bool {
 /// Somebody serves that path, something else is there, or the folder does not take files.
 pub fn bind_unix(path: &str, flag: &'static str) -> Result<(UnixListener, SocketFile), ListenError> {
     let bound = remove_stale(Path::new(path)).and_then(|()| UnixListener::bind(path)).and_then(|listener| {
+        widen(&listener)?;
         let file = SocketFile { path: PathBuf::from(path), inode: std::fs::metadata(path)?.ino() };
         Ok((listener, file))
     });
