@@ -12,7 +12,7 @@ mod replies;
 mod send;
 mod upgrade;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,8 +72,8 @@ pub(crate) struct Session {
     waits_for_room: Cell<bool>,
     /// Ends whatever still waits for the socket.
     ended: Notify,
-    /// What the client is allowed, where that is asked.
-    licence: RefCell<Licence>,
+    /// What the client is allowed, where that is asked: most brokers do not, and it is large.
+    licence: OnceCell<Box<RefCell<Licence>>>,
     /// Layers are being put on: nothing may be said that is not part of that.
     is_upgrading: Cell<bool>,
     /// Nothing but IDENTIFY is heard before TLS.
@@ -185,7 +185,7 @@ impl Session {
             holds_room: Cell::new(false),
             waits_for_room: Cell::new(false),
             ended: Notify::new(),
-            licence: RefCell::default(),
+            licence: OnceCell::new(),
             is_upgrading: Cell::new(false),
             needs_tls: Cell::new(broker.guards.encryption.is_required_of_clients()),
             is_open: Cell::new(false),

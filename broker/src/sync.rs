@@ -19,10 +19,10 @@ const BEHIND: Duration = Duration::from_millis(50);
 /// writes to that disk.
 const TOGETHER_MIN: usize = 64;
 
-/// Somebody else's writes, gigabytes perhaps, are synced with ours. When that took this long, topics are synced one by
-/// one for a while.
-const TOGETHER_PATIENCE: Duration = Duration::from_millis(100);
-const ALONE_FOR: Duration = Duration::from_secs(10);
+/// Somebody else's writes, gigabytes perhaps, are synced with ours. When that took longer than this for each topic, which
+/// is twice what they take one by one, they are synced that way for ten times as long as it took.
+const TOGETHER_PATIENCE: Duration = Duration::from_micros(350);
+const ALONE_TIMES: u32 = 10;
 
 /// Sync what is enlisted, every [`BEHIND`], until the broker stops.
 pub(crate) async fn sync_for_ever(
@@ -45,13 +45,15 @@ pub(crate) async fn sync_for_ever(
             Some(whole) if topics.len() >= TOGETHER_MIN && Instant::now() >= alone_until => {
                 let began = Instant::now();
                 let (topics, whole) = (std::mem::take(&mut topics), Arc::clone(whole));
+                let patience = TOGETHER_PATIENCE * u32::try_from(topics.len()).unwrap_or(u32::MAX);
                 let done = tokio::task::spawn_blocking(move || Topic::sync_together(&topics, &*whole));
                 if done.await.is_err() {
                     // Who waits for it would wait for ever.
                     return context.shutdown.fail("a sync of all topics ended in a panic".to_owned());
                 }
-                if began.elapsed() > TOGETHER_PATIENCE {
-                    alone_until = Instant::now() + ALONE_FOR;
+                let took = began.elapsed();
+                if took > patience {
+                    alone_until = Instant::now() + took * ALONE_TIMES;
                 }
             }
             // Side by side: a hundred topics must not wait for one another's device time.

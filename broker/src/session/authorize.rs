@@ -1,6 +1,7 @@
 //! AUTH: a client is what the auth server says of its secret, for as long as it says. Without an auth server everybody
 //! may do everything. What is asked and how grants are read is in `auth`.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use protocol::{Error, encode_response, is_valid_name};
@@ -87,7 +88,7 @@ impl Wish<'_> {
 impl Session {
     /// AUTH. Executed twice: the first time leads to the auth server, the second answers.
     pub(super) fn auth(&self, shard: &Shard, secret: &[u8]) -> Step {
-        let mut licence = self.licence.borrow_mut();
+        let mut licence = self.licence().borrow_mut();
         if let Some(answer) = licence.answer.take() {
             drop(licence);
             self.reply(|out| encode_response(out, &answer));
@@ -108,7 +109,7 @@ impl Session {
     /// May the client do that? None: yes. Otherwise what comes instead of the command.
     pub(super) fn forbids(&self, shard: &Shard, wish: Wish<'_>, now: Instant) -> Option<Step> {
         shard.broker.guards.auth.as_ref()?;
-        let mut licence = self.licence.borrow_mut();
+        let mut licence = self.licence().borrow_mut();
         let Some(grants) = &licence.grants else {
             drop(licence);
             self.reply_error(&Error::auth_first(wish.verb()));
@@ -150,7 +151,7 @@ impl Session {
 
     /// Ask the auth server for the bearer of `secret`.
     pub(super) async fn ask_auth_server(&self, shard: &Shard, secret: Vec<u8>) -> Result<(), Over> {
-        let is_first = self.licence.borrow().grants.is_none();
+        let is_first = self.licence().borrow().grants.is_none();
         // The client is not heard meanwhile: that is not its silence.
         self.waits_for_room.set(true);
         let answer = self.grants_for(shard, secret.clone()).await;
@@ -160,7 +161,7 @@ impl Session {
             Ok(grants) if is_first && grants.count() == 0 => Error::no_authorizations(),
             Ok(grants) => {
                 self.outbox.client.authorize(&grants.identity, &grants.identity_url);
-                let mut licence = self.licence.borrow_mut();
+                let mut licence = self.licence().borrow_mut();
                 licence.answer = is_first.then(|| welcome(&grants));
                 licence.take(grants, secret, self.now_at(shard).instant, self.id());
                 return Ok(());
@@ -171,13 +172,17 @@ impl Session {
         Err(Over)
     }
 
+    fn licence(&self) -> &RefCell<Licence> {
+        self.licence.get_or_init(Box::default)
+    }
+
     /// A subscription outlives the grants it was made under only if they are given again.
     pub(crate) fn recheck(self: &Rc<Self>, shard: &Rc<Shard>, now: Instant) {
         if shard.broker.guards.auth.is_none() || self.consumes().is_none() {
             return;
         }
         {
-            let mut licence = self.licence.borrow_mut();
+            let mut licence = self.licence().borrow_mut();
             if licence.grants.is_none() || now.0 < licence.rechecks_at {
                 return;
             }
@@ -189,7 +194,7 @@ impl Session {
 
     async fn recheck_now(self: Rc<Self>, shard: Rc<Shard>) {
         let (secret, expired_at) = {
-            let licence = self.licence.borrow();
+            let licence = self.licence().borrow();
             (licence.secret.clone(), licence.expires_at)
         };
         if self.is_over.get() {
@@ -206,10 +211,10 @@ impl Session {
             Wish::Subscribe { topic: consumes.topic.name.as_str(), channel: consumes.channel.name.as_str() };
         match answer {
             Ok(grants) if wish.is_granted(&grants) => {
-                self.licence.borrow_mut().take(grants, secret, now, self.id());
+                self.licence().borrow_mut().take(grants, secret, now, self.id());
             }
             Err(AskError::Unreachable) if now.0 < expired_at.saturating_add(GRACE_NS) => {
-                self.licence.borrow_mut().rechecks_at = now.0.saturating_add(spread(AGAIN_NS, self.id()));
+                self.licence().borrow_mut().rechecks_at = now.0.saturating_add(spread(AGAIN_NS, self.id()));
             }
             Ok(_) | Err(AskError::Refused | AskError::Unreachable) => {
                 tracing::info!(client = %self.outbox.client.peer, "its authorization has ended");
