@@ -78,19 +78,16 @@ impl Auth {
     /// None if no server is configured.
     ///
     /// # Errors
-    /// An address is none, or the authorities of HTTPS servers cannot be read.
+    /// The authorities of HTTPS servers cannot be read.
     pub(crate) fn from_options(options: &Options) -> Result<Option<Self>, String> {
         let access = &options.access;
         if access.auth_http_addresses.is_empty() {
             return Ok(None);
         }
-        let server = |address: &String| {
-            endpoint(address).map(|endpoint| Server { endpoint, turns: Semaphore::new(QUESTIONS_MAX) })
-        };
-        let servers = access.auth_http_addresses.iter().map(server);
+        let servers = access.auth_http_addresses.iter().filter_map(|address| server(address));
         let ca = Some(options.tls.root_ca_file.as_str()).filter(|path| !path.is_empty());
         Ok(Some(Self {
-            servers: servers.collect::<Result<_, _>>()?,
+            servers: servers.collect(),
             is_post: access.auth_http_request_method.eq_ignore_ascii_case("post"),
             connect_within: options.http_client_connect_timeout,
             within: options.http_client_request_timeout,
@@ -105,7 +102,8 @@ impl Auth {
     pub(crate) async fn ask(&self, who: &Applicant) -> Result<Grants, AskError> {
         let first = self.turn.fetch_add(1, Ordering::Relaxed);
         let mut failure = AskError::Unreachable;
-        for server in self.servers.iter().cycle().skip(first % self.servers.len()).take(self.servers.len()) {
+        let count = self.servers.len();
+        for server in self.servers.iter().cycle().skip(first % count.max(1)).take(count) {
             match self.ask_one(server, who).await {
                 Ok(grants) => return Ok(grants),
                 Err((error, why)) => {
@@ -163,6 +161,12 @@ fn told(error: &HttpError) -> String {
         }
         error => error.to_string(),
     }
+}
+
+/// nsqd: finds out that an address cannot be asked when it asks; nobody is let in by such a one.
+fn server(address: &str) -> Option<Server> {
+    let endpoint = endpoint(address).inspect_err(|why| tracing::error!("{why}; it is left out")).ok()?;
+    Some(Server { endpoint, turns: Semaphore::new(QUESTIONS_MAX) })
 }
 
 /// nsqd: `host:port` stands for `http://host:port/auth`.

@@ -123,6 +123,20 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
 /// The one experiment of stock; names of others are ignored, as there.
 const TOPOLOGY_AWARE: &str = "topology-aware-consumption";
 
+/// A message's size is a signed 32-bit number on the wire.
+const SIZE_MAX: i64 = i32::MAX as i64;
+
+/// Bytes that fit into a packet of UDP.
+const UDP_BYTES_MAX: i64 = 65_507;
+
+/// A file of a log that is smaller than a page has room for nothing.
+const LOG_FILE_BYTES_MIN: i64 = 4096;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// nsqd: 0 is no limit at all; a server that never answers would be waited for until the broker ends.
+const UNLIMITED: Duration = Duration::from_secs(60);
+
 /// Node ids have ten bits.
 const NODE_ID_MAX: i64 = 1023;
 
@@ -137,8 +151,8 @@ impl Options {
         Ok(Self {
             values: values.clone(),
             data_path: or_default(values.text("data-path"), "."),
-            mem_queue_size: number(values, "mem-queue-size", 0, i64::MAX)?,
-            max_bytes_per_file: number(values, "max-bytes-per-file", 4096, i64::MAX)?,
+            mem_queue_size: values.clamped("mem-queue-size", 0, i64::MAX)?,
+            max_bytes_per_file: values.clamped("max-bytes-per-file", LOG_FILE_BYTES_MIN, i64::MAX)?,
             durability: durability(values)?,
             identity: Some(values.text("identity").to_owned()).filter(|name| !name.is_empty()),
             min_free: size(values, "min-free")?,
@@ -146,30 +160,30 @@ impl Options {
             tcp_address: values.text("tcp-address").to_owned(),
             http_address: values.text("http-address").to_owned(),
             broadcast_address: or_default(values.text("broadcast-address"), &hostname),
-            broadcast_tcp_port: number(values, "broadcast-tcp-port", 0, 65535)?,
-            broadcast_http_port: number(values, "broadcast-http-port", 0, 65535)?,
+            broadcast_tcp_port: port(values, "broadcast-tcp-port"),
+            broadcast_http_port: port(values, "broadcast-http-port"),
             lookupd_tcp_addresses: values.list("lookupd-tcp-address").to_vec(),
             topology_region: values.text("topology-region").to_owned(),
             topology_zone: values.text("topology-zone").to_owned(),
-            http_client_connect_timeout: values.duration("http-client-connect-timeout"),
-            http_client_request_timeout: values.duration("http-client-request-timeout"),
+            http_client_connect_timeout: client_timeout(values, "http-client-connect-timeout"),
+            http_client_request_timeout: client_timeout(values, "http-client-request-timeout"),
             node_id: node_id(values, &hostname)?,
-            msg_timeout: at_least_ms(values, "msg-timeout")?,
-            max_msg_timeout: at_least_ms(values, "max-msg-timeout")?,
-            max_msg_size: number(values, "max-msg-size", 1, i64::from(i32::MAX))?,
-            max_body_size: number(values, "max-body-size", 1, i64::from(i32::MAX))?,
+            msg_timeout: values.duration_from("msg-timeout", MILLISECOND),
+            max_msg_timeout: values.duration_from("max-msg-timeout", MILLISECOND),
+            max_msg_size: values.clamped("max-msg-size", 0, SIZE_MAX)?,
+            max_body_size: values.clamped("max-body-size", 0, SIZE_MAX)?,
             max_req_timeout,
             max_defer_timeout: Some(values.duration("max-defer-timeout"))
                 .filter(|max| !max.is_zero())
                 .unwrap_or(max_req_timeout),
             client_timeout: CLIENT_TIMEOUT,
             max_heartbeat_interval: values.duration("max-heartbeat-interval"),
-            max_rdy_count: number(values, "max-rdy-count", 1, i64::MAX)?,
-            max_output_buffer_size: number(values, "max-output-buffer-size", 0, i64::from(i32::MAX))?,
+            max_rdy_count: values.clamped("max-rdy-count", 0, i64::MAX)?,
+            max_output_buffer_size: values.clamped("max-output-buffer-size", 0, i64::MAX)?,
             max_output_buffer_timeout: values.duration("max-output-buffer-timeout"),
             min_output_buffer_timeout: values.duration("min-output-buffer-timeout"),
             output_buffer_timeout: values.duration("output-buffer-timeout"),
-            max_channel_consumers: number(values, "max-channel-consumers", 0, i64::MAX)?,
+            max_channel_consumers: values.clamped("max-channel-consumers", 0, i64::MAX)?,
             max_deflate_level: number(values, "max-deflate-level", 1, 9)?,
             is_deflate_on: values.is_on("deflate"),
             is_snappy_on: values.is_on("snappy"),
@@ -228,10 +242,17 @@ fn number<T: TryFrom<i64>>(values: &Values, name: &str, min: i64, max: i64) -> R
     values.number(name, min, max)
 }
 
-fn at_least_ms(values: &Values, name: &str) -> Result<Duration, String> {
-    let value = values.duration(name);
-    let is_enough = value >= Duration::from_millis(1);
-    is_enough.then_some(value).ok_or_else(|| format!("--{name} is too short: at least 1ms"))
+fn client_timeout(values: &Values, name: &str) -> Duration {
+    values.duration_or(name, Duration::from_nanos(1), UNLIMITED)
+}
+
+/// nsqd: tells nsqlookupd whatever number it was given, which no consumer can connect to.
+fn port(values: &Values, name: &str) -> u16 {
+    let given = values.int(name);
+    u16::try_from(given).unwrap_or_else(|_| {
+        values.replace(name, &given.to_string(), "0, the port that is listened on");
+        0
+    })
 }
 
 /// An empty value is the default, which depends on the machine.
@@ -289,10 +310,10 @@ fn access(values: &Values) -> Access {
 fn statsd(values: &Values) -> Result<Statsd, String> {
     Ok(Statsd {
         address: values.text("statsd-address").to_owned(),
-        interval: at_least_ms(values, "statsd-interval")?,
+        interval: values.duration_from("statsd-interval", MILLISECOND),
         mem_stats: values.is_on("statsd-mem-stats"),
         prefix: values.text("statsd-prefix").to_owned(),
-        udp_packet_size: number(values, "statsd-udp-packet-size", 1, 65_507)?,
+        udp_packet_size: values.clamped("statsd-udp-packet-size", 1, UDP_BYTES_MAX)?,
         exclude_ephemeral: values.is_on("statsd-exclude-ephemeral"),
     })
 }
@@ -339,15 +360,48 @@ mod tests {
     #[test]
     fn a_value_out_of_range_is_refused_with_the_name_of_its_flag() {
         for (arg, expected) in [
-            ("--mem-queue-size=-1", "--mem-queue-size=-1 is too small: at least 0"),
+            ("--max-topics=-1", "--max-topics=-1 is too small: at least 0"),
             ("--durability=disk", "--durability: \"disk\" is unknown; choose memory, buffered or fsync"),
             ("--memory-limit=1M", "--memory-limit is too small: at least 16MiB"),
             ("--node-id=1024", "--node-id=1024 is out of range: 0 to 1023"),
             ("--max-deflate-level=0", "--max-deflate-level=0 is out of range: 1 to 9"),
-            ("--msg-timeout=0s", "--msg-timeout is too short: at least 1ms"),
         ] {
             assert_eq!(options(&[arg]).unwrap_err(), expected);
         }
+    }
+
+    #[test]
+    fn a_value_that_stock_takes_and_nobody_can_use_is_replaced_and_told() {
+        for (arg, remark) in [
+            ("--mem-queue-size=-1", "it is 0"),
+            ("--max-bytes-per-file=0", "it is 4096"),
+            ("--broadcast-tcp-port=-1", "it is 0, the port that is listened on"),
+            ("--broadcast-http-port=65536", "it is 0, the port that is listened on"),
+            ("--http-client-connect-timeout=0s", "it is 1m0s"),
+            ("--http-client-request-timeout=-1s", "it is 1m0s"),
+            ("--msg-timeout=0s", "it is 1ms"),
+            ("--max-msg-timeout=-15m0s", "it is 1ms"),
+            ("--max-req-timeout=-1ns", "it is 0s"),
+            ("--max-heartbeat-interval=-1s", "it is 0s"),
+            ("--max-msg-size=2147483648", "it is 2147483647"),
+            ("--max-body-size=9223372036854775807", "it is 2147483647"),
+            ("--max-rdy-count=-1", "it is 0"),
+            ("--max-output-buffer-size=-1", "it is 0"),
+            ("--max-channel-consumers=-1", "it is 0"),
+            ("--statsd-interval=1ns", "it is 1ms"),
+            ("--statsd-udp-packet-size=65508", "it is 65507"),
+            ("--statsd-udp-packet-size=0", "it is 1"),
+        ] {
+            assert_eq!(options(&[arg]).unwrap().values.remarks(), [format!("{arg} cannot be; {remark}")]);
+        }
+    }
+
+    #[test]
+    fn limits_of_nothing_at_all_are_taken_as_they_are() {
+        let args = ["--max-rdy-count=0", "--max-msg-size=0", "--max-body-size=0", "--mem-queue-size=0"];
+        let options = options(&args).unwrap();
+        assert_eq!((options.max_rdy_count, options.max_msg_size, options.max_body_size), (0, 0, 0));
+        assert_eq!(options.values.remarks(), [""; 0]);
     }
 
     #[test]

@@ -20,7 +20,8 @@ pub fn problem_of_peer(text: &str) -> Option<String> {
 /// What is wrong with `text` as an HTTP server to ask: `HOST:PORT`, or a URL.
 pub fn problem_of_server(text: &str) -> Option<String> {
     match text.split_once("://") {
-        None => problem_of_peer(text),
+        // Whose name and password stand before it does not matter, and must not be shown.
+        None => problem_of_host_and_port(text.rsplit_once('@').map_or(text, |(_, address)| address), true),
         Some(("http" | "https", rest)) if !rest.is_empty() && !rest.starts_with('/') => None,
         Some(_) => Some("it is neither HOST:PORT nor a URL that begins with http:// or https://".to_owned()),
     }
@@ -38,10 +39,20 @@ fn problem_of_host_and_port(text: &str, may_be_any: bool) -> Option<String> {
     if host.is_empty() && !may_be_any {
         return Some(format!("{text:?} has no host; {advice}"));
     }
-    match port.parse::<u16>() {
+    match port_of(port) {
         Ok(0) if !may_be_any => Some(format!("{text:?} has port 0; {advice}")),
         Ok(_) => None,
-        Err(_) => Some(format!("{port:?} is no port; {advice}")),
+        Err(()) => Some(format!("{port:?} is no port; {advice}")),
+    }
+}
+
+/// The port that is meant. nsqd: none is 0, and those of HTTP have names; Go knows some more.
+pub(crate) fn port_of(text: &str) -> Result<u16, ()> {
+    match text {
+        "" => Ok(0),
+        "http" => Ok(80),
+        "https" => Ok(443),
+        text => text.parse().map_err(|_| ()),
     }
 }
 
@@ -51,9 +62,18 @@ mod tests {
 
     #[test]
     fn what_can_be_listened_on_passes() {
-        for text in
-            ["0.0.0.0:4150", ":4150", "127.0.0.1:0", "[::]:4150", "localhost:1", "./nsqd.sock", "/nsqd.sock"]
-        {
+        for text in [
+            "0.0.0.0:4150",
+            ":4150",
+            "127.0.0.1:0",
+            "[::]:4150",
+            "localhost:1",
+            "./nsqd.sock",
+            "/nsqd.sock",
+            "127.0.0.1:",
+            ":",
+            "a:https",
+        ] {
             assert_eq!(problem_of_listener(text), None, "{text}");
         }
         for text in ["", "4150", "localhost", "::1:4150", "a:b", "a:70000", "/nowhere/at/all/nsqd.sock"] {
@@ -73,9 +93,17 @@ mod tests {
 
     #[test]
     fn a_server_is_an_address_or_a_url() {
-        for text in ["auth:4181", "http://auth:4181/auth", "https://auth"] {
+        for text in [
+            "auth:4181",
+            ":4181",
+            "user:canary@auth:4181",
+            "http://auth:4181/auth",
+            "http://:1",
+            "https://auth",
+        ] {
             assert_eq!(problem_of_server(text), None, "{text}");
         }
+        assert!(!problem_of_server("user:canary@auth").unwrap().contains("canary"));
         for text in ["auth", "ftp://auth", "http://", "http:///auth"] {
             assert!(problem_of_server(text).is_some(), "{text}");
         }

@@ -1,5 +1,5 @@
 //! Go's text form of a duration, which flags, config files and `/stats` use: `1h0m0s`, `250ms`, `1.5s`.
-//! Lengths only: NSQ has no use for a negative one, so it is refused here instead of in every caller.
+//! A length is never negative; [`parse_signed`] is for what NSQ's flags take nevertheless.
 
 use std::time::Duration;
 
@@ -9,13 +9,24 @@ use std::time::Duration;
 /// # Errors
 /// A sentence that says what is wrong and what would be right.
 pub fn parse(text: &str) -> Result<Duration, String> {
-    if text == "0" {
-        return Ok(Duration::ZERO);
+    let nanos = parse_signed(text)?;
+    let length = u64::try_from(nanos).ok().map(Duration::from_nanos);
+    length.ok_or_else(|| format!("{text:?} is negative"))
+}
+
+/// Reads Go's form, also with a minus: nanoseconds.
+///
+/// # Errors
+/// As `parse`, but for what is negative.
+pub fn parse_signed(text: &str) -> Result<i64, String> {
+    let (is_negative, mut rest) = match text.split_at_checked(1) {
+        Some(("-", rest)) => (true, rest),
+        Some(("+", rest)) => (false, rest),
+        _ => (false, text),
+    };
+    if rest == "0" {
+        return Ok(0);
     }
-    if text.starts_with('-') {
-        return Err(format!("{text:?} is negative"));
-    }
-    let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest.is_empty() {
         return Err(format!("{text:?} is not a duration; write for example 250ms, 1.5s or 1h0m0s"));
     }
@@ -26,8 +37,8 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         rest = after;
     }
     // nsqd: a Go duration is an i64 of nanoseconds, about 292 years.
-    let nanos = u64::try_from(total).ok().filter(|nanos| i64::try_from(*nanos).is_ok());
-    nanos.map(Duration::from_nanos).ok_or_else(|| format!("{text:?} is too long a time (at most 292 years)"))
+    let nanos = i64::try_from(total).ok().map(|nanos| if is_negative { -nanos } else { nanos });
+    nanos.ok_or_else(|| format!("{text:?} is too long a time (at most 292 years)"))
 }
 
 /// Writes Go's form, so that `format` of what `parse` read reads the same again.
@@ -150,6 +161,16 @@ mod tests {
         ] {
             let error = parse(text).expect_err(text);
             assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_minus_is_read_where_it_is_taken() {
+        for (text, nanos) in [("-1s", -1_000_000_000), ("-0", 0), ("-0s", 0), ("1ms", 1_000_000)] {
+            assert_eq!(parse_signed(text), Ok(nanos), "{text}");
+        }
+        for text in ["-", "--1s", "-+1s", "-1", "-9999999999h"] {
+            parse_signed(text).expect_err(text);
         }
     }
 

@@ -9,25 +9,29 @@ use std::os::fd::AsFd;
 
 use tokio::net::TcpListener;
 
+use crate::address::port_of;
+
 pub use unix::{SocketFile, bind_unix, is_path};
 
 /// Connections that wait to be accepted. The kernel gives as many as its `net.core.somaxconn` allows, 4096 mostly.
 // nsqd: Go asks for what that file says.
 const WAITING_MAX: i32 = 4096;
 
-/// Listens on `HOST:PORT`, `:PORT` (every address, IPv6 too where the machine has it) or port 0 (any free
-/// one). `flag` is the option's name without dashes, for the error.
+/// Listens on `HOST:PORT`, `:PORT` (every address, IPv6 too where the machine has it), port 0 or none (any free one).
+/// `flag` is the option's name without dashes, for the error.
 ///
 /// # Errors
 /// The address is taken, not of this machine, not allowed or not an address.
 pub async fn bind(address: &str, flag: &'static str) -> Result<TcpListener, ListenError> {
-    let bound = match address.strip_prefix(':') {
+    let parts = address.rsplit_once(':').and_then(|(host, port)| Some((host, port_of(port).ok()?)));
+    let bound = match parts {
         // nsqd: Go reads a missing host as every address of both families.
-        Some(port) => match TcpListener::bind(format!("[::]:{port}")).await {
+        Some(("", port)) => match TcpListener::bind(format!("[::]:{port}")).await {
             Err(error) if !is_final(&error) => TcpListener::bind(format!("0.0.0.0:{port}")).await,
             bound => bound,
         },
-        None => TcpListener::bind(address).await,
+        Some((host, port)) => TcpListener::bind(format!("{host}:{port}")).await,
+        None => Err(ErrorKind::InvalidInput.into()),
     };
     let bound = bound.and_then(|listener| widen(&listener).map(|()| listener));
     bound.map_err(|source| ListenError { address: address.to_owned(), flag, source })
@@ -93,6 +97,13 @@ mod tests {
         assert!(
             error.starts_with(&format!("cannot listen on {address} (--tcp-address): address already in use"))
         );
+    }
+
+    #[tokio::test]
+    async fn an_address_without_its_port_takes_any_free_one() {
+        for text in ["127.0.0.1:", ":"] {
+            assert_ne!(bind(text, "tcp-address").await.expect(text).local_addr().expect("address").port(), 0);
+        }
     }
 
     #[test]

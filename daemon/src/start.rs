@@ -30,7 +30,7 @@ pub fn start<T>(
             Ok(options) => inspect(options),
             Err(problems) => problems.clone(),
         };
-        return Err(print_check(&problems, values.remarks()));
+        return Err(print_check(&problems, &values.remarks()));
     }
     let (prefix, format) = (values.text("log-prefix"), values.text("log-format"));
     let options = checked.map_err(|problems| refuse(prefix, format, &problems))?;
@@ -38,7 +38,7 @@ pub fn start<T>(
         return Err(refuse(prefix, format, &[format!("--log-level: {error}")]));
     }
     for remark in values.remarks() {
-        telemetry::warn(remark);
+        telemetry::warn(&remark);
     }
     Ok((values, options))
 }
@@ -63,7 +63,7 @@ pub async fn follow(sources: Sources, values: Values, mut asked: Reloads) {
 
 fn take(running: &Values, now: &Values) {
     for remark in now.remarks() {
-        telemetry::warn(remark);
+        telemetry::warn(&remark);
     }
     let level = now.text("log-level");
     // One of the table's words, so it cannot be refused.

@@ -54,8 +54,8 @@ impl Options {
         };
         let count = |name| values.number(name, 0, i64::MAX);
         Ok(Self {
-            tcp_address: values.text(TCP_ADDRESS).to_owned(),
-            http_address: values.text(HTTP_ADDRESS).to_owned(),
+            tcp_address: listener(values.text(TCP_ADDRESS)),
+            http_address: listener(values.text(HTTP_ADDRESS)),
             broadcast_address,
             inactive_producer_timeout: values.duration("inactive-producer-timeout"),
             tombstone_lifetime: values.duration("tombstone-lifetime"),
@@ -87,6 +87,11 @@ impl Default for Options {
             debug_routes: "loopback".to_owned(),
         }
     }
+}
+
+/// nsqlookupd: without an address it is any free port.
+fn listener(address: &str) -> String {
+    if address.is_empty() { ":0".to_owned() } else { address.to_owned() }
 }
 
 /// What is wrong around these options, for `--check-config`.
@@ -136,6 +141,17 @@ mod tests {
         let problems = problems_around(&Options::from_values(&values(&args)).unwrap());
         assert_eq!(problems.len(), 3, "{problems:?}");
         assert_eq!(problems_around(&Options::default()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_stock_takes_is_taken() {
+        let args = ["--tcp-address=", "--http-address=", "--tombstone-lifetime=-1s"];
+        let values = values(&args);
+        let options = Options::from_values(&values).unwrap();
+        assert_eq!((options.tcp_address.as_str(), options.http_address.as_str()), (":0", ":0"));
+        assert_eq!(options.tombstone_lifetime, Duration::ZERO);
+        assert_eq!(values.remarks(), ["--tombstone-lifetime=-1s cannot be; it is 0s"]);
+        assert_eq!(problems_around(&options), Vec::<String>::new());
     }
 
     #[test]

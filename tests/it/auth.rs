@@ -140,6 +140,41 @@ fn without_an_auth_server_that_answers_nobody_gets_in_and_another_is_asked() {
 }
 
 #[test]
+fn an_address_that_cannot_be_asked_lets_nobody_in_and_another_is_asked() {
+    let broken = "--auth-http-address=ftp://user:canary@127.0.0.1";
+    let mut alone = Nsqd::with(&[broken]);
+    let mut peer = Peer::connect(alone.tcp());
+    peer.line_and_body("AUTH", SECRET.as_bytes());
+    refused(&mut peer, "E_AUTH_FAILED AUTH failed");
+    let log = alone.process().log();
+    assert!(
+        log.contains("ftp://user:***@127.0.0.1: only http and https can be asked; it is left out"),
+        "{log}"
+    );
+    assert!(!log.contains("canary"), "{log}");
+    let (_server, nsqd) = guarded(ALL, &[broken]);
+    authenticated(&nsqd);
+}
+
+#[test]
+fn an_address_without_a_host_is_this_machine_and_its_password_is_nowhere() {
+    let server = AuthServer::knowing(&[]);
+    server.tell(SECRET, &answer(60, ALL));
+    let port = server.address().port();
+    for user in ["", "user:canary@"] {
+        let address = format!("{user}:{port}");
+        let flag = format!("--auth-http-address={address}");
+        let mut nsqd = Nsqd::with(&[&flag, "--http-auth=none", "--log-level=debug"]);
+        authenticated(&nsqd);
+        let shown = |path| request(nsqd.http(), "GET", path, b"").ok().text();
+        let config = shown("/config/auth_http_addresses");
+        assert_eq!(config, format!(r#"["{}:{port}"]"#, user.replace("canary", "***")));
+        let all = [config, shown("/stats?format=json"), shown("/info"), nsqd.process().log()].concat();
+        assert!(!all.contains("canary"), "{all}");
+    }
+}
+
+#[test]
 fn the_server_is_asked_as_stock_asks() {
     for (flags, expected) in [
         (&[][..], format!("GET /auth?common_name=&remote_ip=127.0.0.1&secret={SECRET}&tls=false HTTP/1.1 ")),

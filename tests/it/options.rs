@@ -2,10 +2,11 @@
 //! The flags of stock are the rows of tests/flags.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use harness::{Process, Signal, eventually, nsqd_binary, nsqlookupd_binary, request, root};
+use harness::{Frame, Nsqd, Process, Signal, eventually, nsqd_binary, nsqlookupd_binary, request, root};
 use tempfile::TempDir;
 
 /// Every key of stock's example of a configuration, with the kinds of values it has there.
@@ -152,12 +153,15 @@ fn a_check_says_everything_that_is_wrong_and_starts_nothing() {
         assert!(text.contains(part), "{part} is missing in:\n{text}");
     }
 
-    let file = File::with("max_msg_size = 0\nmem_queue_size = -1\n");
-    let output = run(&nsqd_binary(), &["--check-config", &file.flag(), "--msg-timeout=0s"]);
+    let file = File::with("max_topics = -1\nmax_channels = -1\n");
+    let output = run(&nsqd_binary(), &["--check-config", &file.flag(), "--max-creation-rate=-1"]);
     let text = said(&output);
-    for part in
-        ["nsq.toml:1)", "--mem-queue-size=-1 is too small", "nsq.toml:2)", "--msg-timeout is too short"]
-    {
+    for part in [
+        "nsq.toml:1)",
+        "--max-channels=-1 is too small",
+        "nsq.toml:2)",
+        "--max-creation-rate=-1 is out of range",
+    ] {
         assert!(text.contains(part), "{part} is missing in:\n{text}");
     }
 
@@ -180,6 +184,61 @@ fn a_check_says_everything_that_is_wrong_and_starts_nothing() {
         assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), "configuration ok\n"));
     }
     assert_eq!(std::fs::read_dir(file.folder.path()).unwrap().count(), 1, "a check leaves nothing behind");
+}
+
+#[test]
+fn a_value_that_stock_starts_with_starts_here_and_what_is_used_in_its_place_is_told() {
+    let mut nsqd = Nsqd::with(&[
+        "--max-rdy-count=0",
+        "--max-msg-size=9223372036854775807",
+        "--max-body-size=2147483648",
+        "--max-channel-consumers=-1",
+        "--mem-queue-size=-1",
+        "--max-bytes-per-file=1",
+        "--broadcast-tcp-port=-1",
+        "--statsd-address=127.0.0.1:1",
+        "--statsd-udp-packet-size=65508",
+        "--statsd-interval=-1s",
+        "--sync-timeout=-1s",
+        "--http-client-request-timeout=0s",
+    ]);
+    let log = nsqd.process().log();
+    for (value, used) in [
+        ("max-msg-size=9223372036854775807", "2147483647"),
+        ("max-body-size=2147483648", "2147483647"),
+        ("max-channel-consumers=-1", "0"),
+        ("mem-queue-size=-1", "0"),
+        ("max-bytes-per-file=1", "4096"),
+        ("broadcast-tcp-port=-1", "0, the port that is listened on"),
+        ("statsd-udp-packet-size=65508", "65507"),
+        ("statsd-interval=-1s", "1ms"),
+        ("http-client-request-timeout=0s", "1m0s"),
+    ] {
+        let line = format!("WARNING: --{value} cannot be; it is {used}\n");
+        assert!(log.contains(&line), "{line} is missing in:\n{log}");
+    }
+    assert!(!log.contains("max-rdy-count") && !log.contains("sync-timeout"), "{log}");
+    let config = |key: &str| request(nsqd.http(), "GET", &format!("/config/{key}"), b"").ok().text();
+    assert_eq!((config("max_rdy_count").as_str(), config("statsd_interval").as_str()), ("0", "-1000000000"));
+    let mut peer = nsqd.peer();
+    peer.publish("t", [7; 10_000]);
+    peer.subscribe("t", "c");
+    peer.line("RDY 0");
+    peer.line("RDY 1");
+    assert_eq!(peer.receive(), Frame::Error("E_INVALID RDY count 1 out of range 0-0".to_owned()));
+}
+
+#[test]
+fn nsqlookupd_starts_with_what_stock_starts_with() {
+    let args = ["--tcp-address=127.0.0.1:", "--http-address=", "--tombstone-lifetime=-1s"].map(str::to_owned);
+    let nsqlookupd = Process::start(&nsqlookupd_binary(), &args);
+    let here = SocketAddr::from(([127, 0, 0, 1], nsqlookupd.address("HTTP").port()));
+    assert_eq!(request(here, "GET", "/ping", b"").text(), "OK");
+    assert!(
+        nsqlookupd.log().contains("--tombstone-lifetime=-1s cannot be; it is 0s"),
+        "{}",
+        nsqlookupd.log()
+    );
 }
 
 #[test]

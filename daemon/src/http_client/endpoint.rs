@@ -28,7 +28,10 @@ impl Endpoint {
     /// It is no such URL.
     pub fn parse(url: &str) -> Result<Self, String> {
         let uri: Uri = url.parse().map_err(|error| format!("no URL: {error}"))?;
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or("there is no host in it")?.to_owned();
+        // nsqd: Go asks this machine where there is only a port.
+        let here = uri.port_u16().map(|_| "localhost");
+        let host =
+            uri.host().filter(|host| !host.is_empty()).or(here).ok_or("there is no host in it")?.to_owned();
         let (encrypted, default_port) = match uri.scheme_str() {
             Some("http") => (None, 80),
             Some("https") => {
@@ -122,6 +125,8 @@ mod tests {
             ("http://a", "a:80", "/?x=1"),
             ("https://a/b?c=d", "a:443", "/b?c=d&x=1"),
             ("http://[::1]:7/p", "[::1]:7", "/p?x=1"),
+            ("http://:7/p", "localhost:7", "/p?x=1"),
+            ("http://user:pass@:7", "localhost:7", "/?x=1"),
         ] {
             let endpoint = Endpoint::parse(url).unwrap();
             assert_eq!(

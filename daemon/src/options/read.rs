@@ -1,7 +1,5 @@
 //! One value of one option, from the text of a flag or an environment variable.
 
-use std::time::Duration;
-
 use super::{Kind, Opt};
 use crate::duration;
 
@@ -10,7 +8,8 @@ use crate::duration;
 pub(super) enum Value {
     Bool(bool),
     Int(i64),
-    Duration(Duration),
+    /// Nanoseconds. nsqd: takes negative ones.
+    Duration(i64),
     Text(String),
     List(Vec<String>),
 }
@@ -24,7 +23,7 @@ pub(super) fn read(opt: &Opt, text: &str) -> Result<Value, String> {
         Kind::List => Ok(Value::List(split(text).collect())),
         Kind::Bool => boolean(text).map(Value::Bool).ok_or_else(|| format!("{text:?} is not true or false")),
         Kind::Int => integer(text).map(Value::Int).ok_or_else(|| format!("{text:?} is not a whole number")),
-        Kind::Duration => duration::parse(text).map(Value::Duration),
+        Kind::Duration => duration::parse_signed(text).map(Value::Duration),
     }
 }
 

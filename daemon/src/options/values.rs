@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::read::{Value, read};
 use super::{CHECK, Kind, Opt};
+use crate::duration;
 
 /// Every option's value, given or default. A name or kind that is not in the table gives that type's zero
 /// value and is remembered for `unknown_names`, so that a misspelt name fails a test and never a running
@@ -14,6 +15,8 @@ use super::{CHECK, Kind, Opt};
 pub struct Values {
     settings: Arc<BTreeMap<&'static str, Setting>>,
     remarks: Arc<[String]>,
+    /// What is used in place of values that cannot be, by whoever checks them.
+    replaced: Arc<Mutex<BTreeSet<String>>>,
     unknown: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -59,7 +62,12 @@ pub(super) enum Origin {
 
 impl Values {
     pub(super) fn new(settings: BTreeMap<&'static str, Setting>, remarks: Vec<String>) -> Self {
-        Self { settings: Arc::new(settings), remarks: remarks.into(), unknown: Arc::default() }
+        Self {
+            settings: Arc::new(settings),
+            remarks: remarks.into(),
+            replaced: Arc::default(),
+            unknown: Arc::default(),
+        }
     }
 
     /// Of a `Text` or `Choice` option.
@@ -91,11 +99,49 @@ impl Values {
         })
     }
 
-    /// Of a `Duration` option.
+    /// Of an `Int` option that stock takes with any value: the nearest from `min` to `max`, with a remark where that is
+    /// another one.
+    ///
+    /// # Errors
+    /// A sentence that begins with the flag: the type cannot hold it.
+    pub fn clamped<T: TryFrom<i64>>(&self, name: &str, min: i64, max: i64) -> Result<T, String> {
+        let value = self.int(name);
+        let used = value.clamp(min, max);
+        if used != value {
+            self.replace(name, &value.to_string(), &used.to_string());
+        }
+        T::try_from(used).map_err(|_| format!("--{name}={value} is out of range: {min} to {max}"))
+    }
+
+    /// Of a `Duration` option; one below 0 is 0, with a remark.
     pub fn duration(&self, name: &str) -> Duration {
-        match self.value(name) {
-            Some(Value::Duration(duration)) => *duration,
-            _ => self.miss(name, Duration::ZERO),
+        self.duration_from(name, Duration::ZERO)
+    }
+
+    /// Of a `Duration` option; one below `min` is `min`, with a remark.
+    pub fn duration_from(&self, name: &str, min: Duration) -> Duration {
+        self.duration_or(name, min, min)
+    }
+
+    /// Of a `Duration` option; one below `min` is `other`, with a remark.
+    pub fn duration_or(&self, name: &str, min: Duration, other: Duration) -> Duration {
+        let nanos = match self.value(name) {
+            Some(Value::Duration(nanos)) => *nanos,
+            _ => self.miss(name, 0),
+        };
+        let length = Duration::from_nanos(nanos.unsigned_abs());
+        if nanos >= 0 && length >= min {
+            return length;
+        }
+        let sign = if nanos < 0 { "-" } else { "" };
+        self.replace(name, &format!("{sign}{}", duration::format(length)), &duration::format(other));
+        other
+    }
+
+    /// Remark that an option's value cannot be used, and what is used in its place.
+    pub fn replace(&self, name: &str, value: &str, used: &str) {
+        if let Ok(mut replaced) = self.replaced.lock() {
+            replaced.insert(format!("--{name}={value} cannot be; it is {used}{}", self.place_of(name)));
         }
     }
 
@@ -123,9 +169,11 @@ impl Values {
         }
     }
 
-    /// What should be logged about the options: keys and variables that nobody knows.
-    pub fn remarks(&self) -> &[String] {
-        &self.remarks
+    /// What should be logged about the options: keys and variables that nobody knows, and, once they are checked, values
+    /// in whose place others are used.
+    pub fn remarks(&self) -> Vec<String> {
+        let replaced = self.replaced.lock().map(|replaced| replaced.iter().cloned().collect());
+        [self.remarks.to_vec(), replaced.unwrap_or_default()].concat()
     }
 
     /// Whether nothing is to be started: `--check-config`.
@@ -140,7 +188,7 @@ impl Values {
             Value::Text(text) => Shown::Text(without_password(text)),
             Value::Int(number) => Shown::json(*number),
             Value::Bool(on) => Shown::json(*on),
-            Value::Duration(duration) => Shown::nanos(*duration),
+            Value::Duration(nanos) => Shown::json(*nanos),
             Value::List(items) => {
                 Shown::json(items.iter().map(|item| without_password(item)).collect::<Vec<_>>())
             }
@@ -224,13 +272,22 @@ fn flag_of(problem: &str) -> &str {
     name.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().unwrap_or_default()
 }
 
-/// `http://user:***@host` for `http://user:secret@host`.
+/// `http://user:***@host` for `http://user:secret@host`, also without a scheme. What cannot be told from a password is
+/// left out too: a slash may be a part of one.
 pub fn without_password(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let is_scheme = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    let scheme = text.split_once("://").map(|(name, _)| name).filter(|name| is_scheme(name));
+    let begin = scheme.map_or(0, |name| name.len() + "://".len());
+    let (scheme, rest) = text.split_at_checked(begin).unwrap_or(("", text));
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    match authority.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host))) {
-        Some((user, host)) => format!("{scheme}://{user}:***@{host}{path}"),
+    let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    let (user_info, host, path) = match (authority.rsplit_once('@'), rest.rsplit_once('@')) {
+        (Some((user_info, host)), _) => (user_info, host, path),
+        (None, Some((user_info, host))) => (user_info, host, ""),
+        (None, None) => return text.to_owned(),
+    };
+    match user_info.split_once(':') {
+        Some((user, _)) => format!("{scheme}{user}:***@{host}{path}"),
         None => text.to_owned(),
     }
 }

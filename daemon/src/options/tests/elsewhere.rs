@@ -198,6 +198,37 @@ fn what_config_shows_is_text_or_json_by_its_key_without_passwords() {
 }
 
 #[test]
+fn passwords_are_left_out_of_addresses_of_any_form() {
+    for (text, shown) in [
+        ("user:canary@host:4181", "user:***@host:4181"),
+        ("https://user:can@ary@host/p?q=1", "https://user:***@host/p?q=1"),
+        ("user:can/ary@host:1", "user:***@host:1"),
+        ("http://user:can#ary@host:1/p", "http://user:***@host:1/p"),
+        ("user:can://ary@host:1", "user:***@host:1"),
+        ("http://host:1/p?q=a@b", "http://host:***@b"),
+        ("http://host/p@q", "http://host/p@q"),
+        ("host:4181", "host:4181"),
+        ("[nsqd] ", "[nsqd] "),
+    ] {
+        assert_eq!(without_password(text), shown, "{text}");
+    }
+}
+
+#[test]
+fn a_value_that_cannot_be_used_is_replaced_and_told_with_its_place() {
+    let file = File::with("replaced", "max_msg_size = -1\nmsg_timeout = -5\n");
+    let values = values(&[&file.flag], &[]);
+    assert_eq!(values.remarks(), [""; 0]);
+    assert_eq!(values.clamped::<u16>("max-msg-size", 0, 10), Ok(0));
+    assert_eq!(values.duration("msg-timeout"), Duration::ZERO);
+    let remarks = values.remarks().join("\n");
+    let place = |line| format!(" ({}:{line})", file.path.display());
+    assert!(remarks.contains(&format!("--max-msg-size=-1 cannot be; it is 0{}", place(1))), "{remarks}");
+    assert!(remarks.contains(&format!("--msg-timeout=-5ms cannot be; it is 0s{}", place(2))), "{remarks}");
+    assert_eq!(values.shown("msg_timeout"), Some(Shown::json(-5_000_000)));
+}
+
+#[test]
 fn every_value_that_is_refused_is_told_with_its_place() {
     let file = File::with("places", "\nmax_msg_size = 0\n");
     let values = values(&[&file.flag, "--msg-timeout=0s"], &[("NSQD_TCP_ADDRESS", "x")]);
