@@ -216,7 +216,9 @@ impl Shard {
             }
         }
         self.signal.take_dirty(dirty);
-        for id in dirty.drain(..) {
+        // Consumers come last into the list and are sent to first: a send takes as long as it takes the kernel to bring
+        // the bytes to the other end, and a message that waits for OKs would be later by all of theirs.
+        for id in dirty.drain(..).rev() {
             let session = self.sessions.borrow().get(&id.0).cloned();
             if let Some(session) = session {
                 session.flush(self);
