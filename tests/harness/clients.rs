@@ -48,6 +48,10 @@ pub fn client(name: &str) -> Option<Client> {
         "pynsq" => (prepared("python")?, vec![script("scenarios.py")]),
         "pynsq, tornado 6.0" => (prepared("python-compression")?, vec![script("scenarios.py")]),
         "nsqjs" => ("node".into(), vec![prepared("node")?.join("scenarios.js").display().to_string()]),
+        "ansq" | "gnsq" | "asyncnsq" | "nsq-py" => (
+            prepared("python-long-run")?,
+            vec![script("long_run.py"), "--client".to_owned(), name.to_owned()],
+        ),
         "nsq-j" | "brainlag" => ("java".into(), java(&prepared("java")?, name)),
         _ => panic!("no client is named {name}"),
     };
@@ -135,7 +139,12 @@ fn prepared(name: &str) -> Option<PathBuf> {
 }
 
 fn set_up() -> (String, String) {
-    let output = cargo().args(["run", "--quiet", "--package", "xtask", "--", "setup"]).output();
+    let mut setup = cargo();
+    setup.args(["run", "--quiet", "--package", "xtask", "--", "setup"]);
+    if cfg!(feature = "all-clients") {
+        setup.arg("--all");
+    }
+    let output = setup.output();
     match output {
         Ok(output) => (
             String::from_utf8_lossy(&output.stdout).into_owned(),

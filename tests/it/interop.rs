@@ -65,6 +65,10 @@ cells! {
 #[cfg(feature = "all-clients")]
 cells! {
     brainlag: "brainlag",
+    ansq: "ansq",
+    gnsq: "gnsq",
+    asyncnsq: "asyncnsq",
+    nsq_py: "nsq-py",
 }
 
 #[test]

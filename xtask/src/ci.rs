@@ -23,7 +23,7 @@ pub(crate) fn run() -> Result<()> {
     let operator = surroundings.binary("nsq-operator");
     step::timed("generated files", "cargo xtask crds --check", || crds::check(Some(operator.as_ref())))?;
     step::timed("reference pages", "cargo xtask docs --check", || docs::check(Some(&surroundings.binaries)))?;
-    step::timed("clients for the tests", "cargo xtask setup", setup::run)?;
+    step::timed("clients for the tests", "cargo xtask setup", || setup::run(false))?;
     step::timed("planted bugs", "cargo xtask chaos seeded-bugs", || {
         chaos::find_planted(&surroundings.binaries, &environment)
     })?;

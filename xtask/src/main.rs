@@ -19,6 +19,7 @@ usage: cargo xtask TASK
 
   ci             everything CI runs: fmt, clippy, docs, generated files, all tests
   setup          prepare what the client tests need (clients in five languages), in a cache outside the checkout
+  setup --all    likewise, and the clients of the long run that are not among them
   interop        every client of every run with every feature, and the table of them
   interop --all  likewise, and the clients of the long run
   chaos FAULT    strike a real nsqd under load again and again, and check all that happened (chaos --help)
@@ -41,7 +42,8 @@ fn main() -> ExitCode {
         ["ci"] => ci::run(),
         ["figures", files @ ..] => figures::write(files),
         ["fuzz", rest @ ..] => fuzz::run(rest),
-        ["setup"] => setup::run(),
+        ["setup"] => setup::run(false),
+        ["setup", "--all"] => setup::run(true),
         ["interop"] => interop(&[]),
         ["interop", "--all"] => interop(&["--features", "all-clients"]),
         ["crds"] => crds::write(),

@@ -29,13 +29,18 @@ const CLIENTS: &[(&str, Make)] = &[
     ("rust-client", rust::client),
 ];
 
-/// Prepare the clients, all at once: most of the time goes into waiting for downloads.
+/// Those that only the long run needs.
+const LONG_RUN: &[(&str, Make)] = &[("python-long-run", || python::venv("requirements-long-run.txt"))];
+
+/// Prepare the clients, all at once: most of the time goes into waiting for downloads. `is_long_run` adds those that
+/// only the long run needs.
 ///
 /// # Errors
 /// On CI when one is missing; elsewhere a missing one is only announced.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(is_long_run: bool) -> Result<()> {
+    let wanted = CLIENTS.iter().chain(LONG_RUN.iter().filter(|_| is_long_run));
     let made = std::thread::scope(|scope| {
-        let started: Vec<_> = CLIENTS.iter().map(|(name, make)| (*name, scope.spawn(make))).collect();
+        let started: Vec<_> = wanted.map(|(name, make)| (*name, scope.spawn(make))).collect();
         let join = |(name, thread): (_, std::thread::ScopedJoinHandle<'_, _>)| (name, thread.join());
         started.into_iter().map(join).collect::<Vec<_>>()
     });

@@ -77,19 +77,68 @@ const EVERY_RUN: &[Client] = &[
 ];
 
 /// Those of `cargo xtask interop --all`, below the others in the table.
-const LONG_RUN: &[Client] = &[Client {
-    name: "brainlag",
-    version: "1.0.0.RC4",
-    language: "Java",
-    lacks: &[
-        (Feature::Snappy, CUTS_TOO_EARLY),
-        (Feature::Deflate, CUTS_TOO_EARLY),
-        (Feature::TlsSnappy, CUTS_TOO_EARLY),
-        (Feature::TlsDeflate, CUTS_TOO_EARLY),
-        (Feature::Auth, "it has no AUTH"),
-    ],
-    omits: &[],
-}];
+const LONG_RUN: &[Client] = &[
+    Client {
+        name: "brainlag",
+        version: "1.0.0.RC4",
+        language: "Java",
+        lacks: &[
+            (Feature::Snappy, CUTS_TOO_EARLY),
+            (Feature::Deflate, CUTS_TOO_EARLY),
+            (Feature::TlsSnappy, CUTS_TOO_EARLY),
+            (Feature::TlsDeflate, CUTS_TOO_EARLY),
+            (Feature::Auth, "it has no AUTH"),
+        ],
+        omits: &[],
+    },
+    Client {
+        name: "ansq",
+        version: "0.3.0",
+        language: "Python",
+        lacks: &[
+            (Feature::Tls, NOT_YET),
+            (Feature::Snappy, NOT_YET),
+            (Feature::Deflate, NOT_YET),
+            (Feature::TlsSnappy, NOT_YET),
+            (Feature::TlsDeflate, NOT_YET),
+            (Feature::Auth, "its readers and writers take no secret, only connections do"),
+        ],
+        omits: &[],
+    },
+    Client { name: "gnsq", version: "1.0.2", language: "Python", lacks: &[], omits: &[] },
+    Client {
+        name: "asyncnsq",
+        version: "1.2.1",
+        language: "Python",
+        lacks: &[
+            (Feature::Tls, NEEDS_AN_OLDER_PYTHON),
+            (Feature::TlsSnappy, NEEDS_AN_OLDER_PYTHON),
+            (Feature::TlsDeflate, NEEDS_AN_OLDER_PYTHON),
+            (Feature::Auth, "a reader that asks nsqlookupd does not authorize, with stock nsqd 1.3.0 either"),
+        ],
+        omits: &[],
+    },
+    Client {
+        name: "nsq-py",
+        version: "0.1.12",
+        language: "Python",
+        lacks: &[
+            (Feature::Tls, ONLY_TLS_1_0),
+            (Feature::Snappy, "it has no snappy"),
+            (Feature::Deflate, "it has no deflate"),
+            (Feature::TlsSnappy, "it has no snappy"),
+            (Feature::TlsDeflate, "it has no deflate"),
+        ],
+        omits: &[],
+    },
+];
+
+const NOT_YET: &str = "it says itself that this is not implemented yet";
+
+const NEEDS_AN_OLDER_PYTHON: &str = "it gives asyncio an argument that Python has not taken since 3.10";
+
+const ONLY_TLS_1_0: &str =
+    "it speaks TLS 1.0 only, which the OpenSSL of its Python refuses, with stock nsqd 1.3.0 too";
 
 const CUTS_TOO_EARLY: &str = "it fails with stock nsqd 1.3.0 too: it cuts frames before it decompresses";
 
