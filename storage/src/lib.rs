@@ -14,6 +14,7 @@ mod format;
 #[cfg(test)]
 mod golden;
 mod journal;
+mod kept;
 mod lock;
 mod log;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use error::{ErrorKind, StorageError};
 #[cfg(any(test, feature = "fake"))]
 pub use fake_disk::{FakeDisk, Fault, Moment};
 pub use journal::{CursorState, Entry, Journal, JournalSync, Pending, RangeSet, State};
+pub use kept::{Kept, KeptFile};
 pub use lock::DirLock;
 pub use log::{Log, LogOptions, LogStart, Position, Punch, Recovered, Unsynced};
 pub use seeded::{Bug, is_planted};
