@@ -18,6 +18,7 @@ use crate::admission::Admission;
 use crate::channel::Channel;
 use crate::clients::Clients;
 use crate::context::Context;
+use crate::control::ControlState;
 use crate::creation::{Creation, TooMany};
 use crate::guards::Guards;
 use crate::lookup::{Changes, Lookups};
@@ -44,6 +45,8 @@ pub(crate) struct Broker {
     pub control: Handle,
     /// The nsqlookupds it is registered with.
     pub lookups: Lookups,
+    /// What it was told to have, and whether to leave.
+    pub control_state: ControlState,
     topics: RwLock<HashMap<TopicName, Arc<Topic>>>,
     creation: Creation,
     /// Held while a topic of that name is made or deleted, so that it is made once and not while it goes.
@@ -99,6 +102,7 @@ impl Broker {
         dir: DataDir,
     ) -> Result<Arc<Self>, StorageError> {
         let broker = Self {
+            control_state: ControlState::open(&disk, &options, &context.fence)?,
             lookups: Lookups::new(&options.lookupd_tcp_addresses),
             creation: Creation::new(options.max_topics, options.max_creation_rate),
             admission: Admission::new(
@@ -183,6 +187,17 @@ impl Broker {
         self.make_topic(name).await
     }
 
+    /// The topic of that name, made if it is missing. What is declared is neither counted nor kept waiting: who declares
+    /// it means it.
+    pub(crate) async fn declare_topic(self: &Arc<Self>, name: &TopicName) -> Result<Arc<Topic>, OpenError> {
+        let turn = self.turn(name);
+        let _turn = turn.lock().await;
+        match self.topic(name.as_str()) {
+            Some(topic) => Ok(topic),
+            None => self.make_topic(name).await,
+        }
+    }
+
     /// The channel of that name, made if it is missing, in its turn.
     pub(crate) async fn open_channel(
         &self,
@@ -203,6 +218,11 @@ impl Broker {
     pub(crate) async fn delete_topic(&self, name: &TopicName) -> Result<bool, StorageError> {
         let turn = self.turn(name);
         let _turn = turn.lock().await;
+        self.discard(name)
+    }
+
+    /// With the topic's turn held.
+    fn discard(&self, name: &TopicName) -> Result<bool, StorageError> {
         let is_deleted = self.remove(name);
         if is_deleted && !name.is_ephemeral() {
             // Were the folder left under its name, the next publish would bring the old messages back.
@@ -210,6 +230,15 @@ impl Broker {
                 .inspect_err(|error| self.context.fail_stop(error))?;
         }
         Ok(is_deleted)
+    }
+
+    /// Delete a topic that holds no message and is owed none. False: it does, or there is none. A publish meanwhile
+    /// makes the topic anew.
+    pub(crate) async fn delete_topic_if_empty(&self, name: &TopicName) -> Result<bool, StorageError> {
+        let turn = self.turn(name);
+        let _turn = turn.lock().await;
+        let is_empty = self.topic(name.as_str()).is_some_and(|topic| topic.close_if_empty());
+        if is_empty { self.discard(name) } else { Ok(false) }
     }
 
     /// Delete a channel; an ephemeral topic goes with its last one.

@@ -75,6 +75,13 @@ impl ChannelState {
     }
 }
 
+impl ChannelState {
+    /// Would nothing be lost with it?
+    pub(crate) fn owes_nothing(&self) -> bool {
+        self.queue.depth() + self.queue.in_flight_count() + self.queue.deferred_count() == 0
+    }
+}
+
 /// Why nobody can subscribe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SubscribeError {
@@ -283,6 +290,23 @@ impl Channel {
             self.is_deleted.store(true, Ordering::Release);
         }
         is_unused
+    }
+
+    /// Refuse new consumers if no message is owed now; false if one is. What comes later comes after its end.
+    pub(crate) fn delete_if_empty(&self) -> bool {
+        let state = self.lock();
+        let is_empty = state.owes_nothing();
+        if is_empty {
+            self.is_deleted.store(true, Ordering::Release);
+        }
+        is_empty
+    }
+
+    /// Close the connections of the present consumers; others may come.
+    pub(crate) fn close_consumers(&self) {
+        for (_, outbox, _) in self.lock().queue.consumers() {
+            outbox.close();
+        }
     }
 
     /// Is it being deleted?

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::durability::Durability;
+use crate::fence::Fence;
 use crate::figures::Figures;
 use crate::latency::Quantiles;
 use crate::memory::Memory;
@@ -56,6 +57,8 @@ pub(crate) struct Context {
     pub timers: Timers,
     /// Where `/ping` looks.
     pub health: Health,
+    /// Refuses publishes when the broker is on its way out.
+    pub fence: Fence,
     /// Room on the disk.
     pub space: Space,
     /// Room in memory.

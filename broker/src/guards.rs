@@ -20,6 +20,8 @@ pub(crate) struct Guards {
     pub token: Arc<SharedToken>,
     /// What HTTP asks credentials for.
     pub gate: Gate,
+    /// What the control API is asked with, and what it asks for.
+    pub control: (Arc<SharedToken>, Arc<Gate>),
     /// What the auth server said of secrets that came over HTTP.
     pub remembered: Remembered,
 }
@@ -38,6 +40,10 @@ impl Guards {
         let token = Arc::new(token);
         let gate = Gate::new(Arc::clone(&token), &access.http_auth, &access.debug_routes)?;
         let gate = gate.with_certificates(encryption.verifies_clients()).with_secrets(auth.is_some());
-        Ok(Self { encryption, auth, token, gate, remembered: Remembered::default() })
+        let path = &options.control.control_token_file;
+        let own = SharedToken::read(path).map_err(|why| format!("--control-token-file: {why}"))?;
+        let own = Arc::new(own);
+        let control = (Arc::clone(&own), Arc::new(Gate::new(own, "all", "none")?));
+        Ok(Self { encryption, auth, token, gate, control, remembered: Remembered::default() })
     }
 }

@@ -62,6 +62,8 @@ struct Connected {
     http: Arc<Asked>,
     /// How many changes it knows.
     told: u64,
+    /// It refused something of them.
+    owes: bool,
 }
 
 impl Lookups {
@@ -108,8 +110,25 @@ impl Lookups {
         found.into_iter().filter(|channel| !channel.is_ephemeral()).collect()
     }
 
+    /// The same, and whether each knows of all topics and channels after `changes` changes.
+    pub(crate) fn registrations(&self, changes: u64) -> Vec<(String, bool)> {
+        let label = |peer: &PeerId| peer.at.map_or_else(|| peer.name.clone(), |at| at.to_string());
+        let state = self.lock();
+        let knows = |peer: &&Connected| peer.told >= changes && !peer.owes;
+        let whole: BTreeSet<String> =
+            state.connected.iter().filter(|(_, peer)| knows(peer)).map(|(peer, _)| label(peer)).collect();
+        drop(state);
+        let peers = self.peers().into_iter();
+        peers.map(|(address, _)| (address.clone(), whole.contains(&address))).collect()
+    }
+
     /// Wait a moment until every connected lookupd knows the first `changes` changes.
     pub(crate) async fn know(&self, changes: u64) {
+        self.know_within(changes, KNOWN_WITHIN).await;
+    }
+
+    /// Wait so long at most.
+    pub(crate) async fn know_within(&self, changes: u64, within: Duration) {
         let mut told = self.told.subscribe();
         let all_know = async {
             while self.lock().connected.values().any(|peer| peer.told < changes) {
@@ -119,7 +138,7 @@ impl Lookups {
             }
         };
         // Who is late is told later.
-        let _late = tokio::time::timeout(KNOWN_WITHIN, all_know).await;
+        let _late = tokio::time::timeout(within, all_know).await;
     }
 
     /// The connections there should be from now on.
@@ -137,9 +156,9 @@ impl Lookups {
         }
     }
 
-    fn told(&self, peer: &PeerId, changes: u64) {
+    fn told(&self, peer: &PeerId, changes: u64, owes: bool) {
         if let Some(connected) = self.lock().connected.get_mut(peer) {
-            connected.told = changes;
+            (connected.told, connected.owes) = (changes, owes);
         }
         self.told.send_replace(());
     }
@@ -217,10 +236,14 @@ fn follow(
 type Registrations = BTreeSet<(TopicName, Option<ChannelName>)>;
 
 fn registrations(broker: &Broker) -> Registrations {
-    broker.topics().iter().flat_map(|topic| registrations_of(topic)).collect()
+    broker.topics().iter().flat_map(|topic| registrations_of(broker, topic)).collect()
 }
 
-fn registrations_of(topic: &Topic) -> Vec<(TopicName, Option<ChannelName>)> {
+/// A broker that has retired is not to be found any more.
+fn registrations_of(broker: &Broker, topic: &Topic) -> Vec<(TopicName, Option<ChannelName>)> {
+    if broker.control_state.drain.is_retired() {
+        return Vec::new();
+    }
     let channels = topic.channels();
     let channels = channels.iter().map(|channel| Some(channel.name.clone()));
     std::iter::once(None).chain(channels).map(|channel| (topic.name.clone(), channel)).collect()

@@ -76,6 +76,7 @@ pub(crate) struct Options {
     pub e2e: Option<Quantiles>,
     pub metrics_max_series: usize,
     pub metrics_exclude_ephemeral: bool,
+    pub control: Control,
 }
 
 /// How connections are encrypted.
@@ -100,6 +101,15 @@ pub(crate) struct Access {
     pub admin_token_file: String,
     pub http_auth: String,
     pub debug_routes: String,
+}
+
+/// How the broker is told what it must have, and when to leave.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "each field is the option of that name; the table explains it")]
+pub(crate) struct Control {
+    pub control_address: String,
+    pub control_token_file: String,
+    pub topology_file: String,
 }
 
 /// How figures are pushed to a statsd daemon.
@@ -206,6 +216,7 @@ impl Options {
             )?,
             metrics_max_series: number(values, "metrics-max-series", 1, i64::MAX)?,
             metrics_exclude_ephemeral: values.is_on("metrics-exclude-ephemeral"),
+            control: control(values)?,
         })
     }
 
@@ -305,6 +316,30 @@ fn access(values: &Values) -> Access {
         http_auth: text("http-auth"),
         debug_routes: text("debug-routes"),
     }
+}
+
+/// Who reaches the control API can delete everything: over a network it asks for a token.
+fn control(values: &Values) -> Result<Control, String> {
+    let text = |name| values.text(name).to_owned();
+    let control = Control {
+        control_address: text("control-address"),
+        control_token_file: text("control-token-file"),
+        topology_file: text("topology-file"),
+    };
+    let address = &control.control_address;
+    if control.control_token_file.is_empty() && !address.is_empty() && !is_of_this_machine(address) {
+        return Err(format!(
+            "--control-address={address} can be reached over the network: give --control-token-file too, or listen on 127.0.0.1"
+        ));
+    }
+    Ok(control)
+}
+
+/// A unix socket, or an address of the loopback.
+fn is_of_this_machine(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _port)| host);
+    let ip = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    daemon::listen::is_path(address) || host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
 fn statsd(values: &Values) -> Result<Statsd, String> {
@@ -411,5 +446,17 @@ mod tests {
             options(&["-max-defer-timeout", "5m"]).unwrap().max_defer_timeout,
             Duration::from_secs(300)
         );
+    }
+
+    #[test]
+    fn a_control_api_that_others_can_reach_needs_a_token() {
+        for open in [":4153", "0.0.0.0:4153", "10.0.0.1:4153", "[::]:4153", "broker-0:4153"] {
+            let error = options(&[&format!("--control-address={open}")]).unwrap_err();
+            assert!(error.contains("--control-token-file") && error.contains(open), "{error}");
+            options(&[&format!("--control-address={open}"), "--control-token-file=/t"]).unwrap();
+        }
+        for own in ["127.0.0.1:4153", "[::1]:4153", "localhost:0", "/run/nsqd/control"] {
+            options(&[&format!("--control-address={own}")]).unwrap();
+        }
     }
 }

@@ -27,6 +27,8 @@ use crate::broker::Broker;
 use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::context::{Context, Health, Rules};
+use crate::control::{self, Endpoint};
+use crate::fence::Fence;
 use crate::figures::Figures;
 use crate::guards::Guards;
 use crate::http::{Addresses, router};
@@ -153,6 +155,7 @@ async fn serve(options: Options, shutdown: Shutdown, reload: &Reload) -> Result<
     let dir = DataDir::open_as(Arc::clone(&disk), &path, options.identity.as_deref())?;
     let tcp = Listener::bind(&options.tcp_address).await?;
     let web = Web::bind(&options, &guards.encryption).await?;
+    let endpoint = Endpoint::bind(&options, &guards).await?;
     let addresses = Addresses { tcp: tcp.address().map_err(ServeError::Start)?, http: web.address() };
     // Probes are answered while what is on disk is read; everything else waits for it.
     let (gate, routes) = daemon::http::gate();
@@ -168,16 +171,11 @@ async fn serve(options: Options, shutdown: Shutdown, reload: &Reload) -> Result<
     watch("disk space", shutdown.clone(), space::watch_for_ever(room.0, room.1, path, min_free));
     watch("space keeper", shutdown.clone(), reclaim::reclaim_for_ever(Arc::clone(&broker)));
     watch("memory", shutdown.clone(), memory::watch_for_ever(Arc::clone(&broker)));
-    if let Some(certificates) = &broker.guards.encryption.certificates {
-        let followed = Arc::clone(certificates).follow(reload.subscribe(), shutdown.clone());
-        watch("certificates", shutdown.clone(), followed);
-    }
-    watch(
-        "token",
-        shutdown.clone(),
-        Arc::clone(&broker.guards.token).follow(reload.subscribe(), shutdown.clone()),
-    );
+    follow_files(&broker, &shutdown, reload);
     broker.redeliver();
+    // Before anything is served, and before lookupds hear of this broker.
+    control::begin(&broker).await;
+    watch("topology", shutdown.clone(), control::follow(Arc::clone(&broker)));
     let (shards, threads) = start_shards(&broker).map_err(ServeError::Start)?;
     // Before the line that tells scripts to go on.
     gate.open(router(Arc::clone(&broker), addresses));
@@ -188,11 +186,27 @@ async fn serve(options: Options, shutdown: Shutdown, reload: &Reload) -> Result<
         let port = who_we_are(&broker.options, addresses).http_port;
         tokio::spawn(statsd::push_for_ever(Arc::clone(&broker), port));
     }
+    if let Some(endpoint) = endpoint {
+        tokio::spawn(endpoint.serve(Arc::clone(&broker)));
+    }
     let _ended = served.await;
     stop(&broker, threads).await;
     match shutdown.failure() {
         Some(why) => Err(ServeError::Failed(why)),
         None => Ok(()),
+    }
+}
+
+/// Certificates and tokens are changed while the broker runs.
+fn follow_files(broker: &Broker, shutdown: &Shutdown, reload: &Reload) {
+    let guards = &broker.guards;
+    if let Some(certificates) = &guards.encryption.certificates {
+        let followed = Arc::clone(certificates).follow(reload.subscribe(), shutdown.clone());
+        watch("certificates", shutdown.clone(), followed);
+    }
+    for token in [&guards.token, &guards.control.0] {
+        let followed = Arc::clone(token).follow(reload.subscribe(), shutdown.clone());
+        watch("token", shutdown.clone(), followed);
     }
 }
 
@@ -251,6 +265,7 @@ pub(crate) fn context(options: &Options, shutdown: &Shutdown) -> (Arc<Context>, 
         },
         timers: Timers::default(),
         health: Health::default(),
+        fence: Fence::default(),
         space: Space::default(),
         memory: Memory::new(options.memory_limit),
         figures: Figures::default(),

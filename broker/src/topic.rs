@@ -20,6 +20,7 @@ use storage::{Chunk, Log, SegmentReader};
 use crate::channel::Channel;
 use crate::context::Context;
 use crate::durability::Durability;
+use crate::fence::DRAINING;
 use crate::figures::Counter;
 use crate::receipt::{Batch, PublishError, Receipt};
 use crate::record;
@@ -109,6 +110,10 @@ impl Topic {
         let mut log = self.lock_log();
         if self.is_deleted() {
             return Err(PublishError::Exiting);
+        }
+        // Under the lock: once the fence is up and the lock was had, nothing more can come.
+        if self.context.fence.is_up() {
+            return Err(PublishError::Refused(DRAINING.to_owned()));
         }
         // nsqd: an ephemeral topic that is full drops the message, and the publish is still OK.
         let is_full = || log.rules.depth() >= self.context.rules.ephemeral_depth_max.max(1);
@@ -248,6 +253,12 @@ impl Topic {
             log_bytes: log.log.bytes(),
             segments: log.log.segment_count(),
         }
+    }
+
+    /// Is everything that was appended answered and shown to the channels?
+    pub(crate) fn is_settled(&self) -> bool {
+        let log = self.lock_log();
+        log.batch.is_none() && log.unsettled.is_empty()
     }
 
     /// Everything durable is on disk here; dashboards subtract this from the depth to see what stock would hold in

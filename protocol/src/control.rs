@@ -74,7 +74,7 @@ pub struct TopologyReport {
     pub topics: u64,
     /// How many channels the broker has.
     pub channels: u64,
-    /// How many topics it has that nobody declared.
+    /// How many topics it has that nobody declared, ephemeral ones aside.
     pub unmanaged: u64,
     /// What is not as declared, at most 100 of them, each with its reason.
     #[serde(default)]
@@ -109,7 +109,7 @@ pub enum DrainPhase {
     Serving,
     /// It refuses publishes; consumers go on.
     Draining,
-    /// It was empty when asked, which is on disk, and refuses publishes for good.
+    /// It was empty when asked, which is on disk, and refuses publishes until an undrain.
     Certified,
     /// It has left its lookupds and closed its consumers.
     Retired,

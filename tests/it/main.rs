@@ -62,6 +62,8 @@ mod access;
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
+mod control;
+#[cfg(test)]
 mod creation;
 #[cfg(test)]
 mod durability;

@@ -24,15 +24,18 @@ pub(super) async fn started(RawQuery(query): RawQuery) -> Response {
 /// Should clients come here? Whether an nsqlookupd knows us does not matter: those that ask it come only if it does.
 pub(super) async fn ready(State(api): State<Api>, RawQuery(query): RawQuery) -> Response {
     let context = &api.broker.context;
-    let draining = api.broker.is_stopping().then_some("stopping");
+    let stopping = api.broker.is_stopping().then_some("stopping");
     let full = context.space.refusal();
     // A full disk is told once, with what to do about it.
     let sick = context.health.error().filter(|_| full.is_none());
+    let control = &api.broker.control_state;
     let checks = [
         Check::new("recovered", None::<&str>),
-        Check::new("serving", draining),
+        Check::new("serving", stopping),
         Check::new("space", full),
         Check::new("disk", sick),
+        Check::new("topology", control.declared.problem()),
+        Check::new("draining", control.drain.problem()),
     ];
     answer(&query.unwrap_or_default(), &checks)
 }

@@ -25,6 +25,7 @@ pub(super) async fn publish(
     args: Args,
     body: Body,
 ) -> Result<Response, Response> {
+    refuse_if_draining(&api)?;
     let (body, _room) =
         read_body(&api, &headers, body, api.broker.options.max_msg_size, "MSG_TOO_BIG").await?;
     if body.is_empty() {
@@ -41,6 +42,7 @@ pub(super) async fn multi_publish(
     args: Args,
     body: Body,
 ) -> Result<Response, Response> {
+    refuse_if_draining(&api)?;
     let options = &api.broker.options;
     if announced(&headers).is_some_and(|bytes| bytes > options.max_body_size as u64) {
         return Err(too_big("BODY_TOO_BIG"));
@@ -63,9 +65,24 @@ async fn store(topic: &Arc<Topic>, messages: &[Bytes], due: Option<WallTime>) ->
     }
     let exiting = || error(StatusCode::SERVICE_UNAVAILABLE, "EXITING");
     let now = topic.context.clock.now();
-    let receipt = topic.append(messages.iter().map(|message| &**message), due, now).map_err(|_| exiting())?;
+    let appended = topic.append(messages.iter().map(|message| &**message), due, now);
+    // The fence may have been raised while the body came.
+    let refused = |_| if topic.context.fence.is_up() { draining() } else { exiting() };
+    let receipt = appended.map_err(refused)?;
     topic.commit(now);
     receipt.settled().await.map(|()| ok_text()).map_err(|_| exiting())
+}
+
+/// Before a topic is made for it.
+fn refuse_if_draining(api: &Api) -> Result<(), Response> {
+    if api.broker.context.fence.is_up() { Err(draining()) } else { Ok(()) }
+}
+
+/// This broker will not take it later either; behind the same address there may be others that do.
+fn draining() -> Response {
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "DRAINING");
+    response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
+    response
 }
 
 async fn open_topic(api: &Api, args: &Args) -> Result<Arc<Topic>, Response> {

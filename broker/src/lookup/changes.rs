@@ -42,6 +42,13 @@ impl Changes {
         self.count.send_modify(|count| *count += 1);
     }
 
+    /// Anything may have changed.
+    pub(crate) fn note_all(&self) {
+        let mut recent = self.lock();
+        recent.clear();
+        self.count.send_modify(|count| *count += 1);
+    }
+
     /// How many there were.
     pub(crate) fn count(&self) -> u64 {
         *self.count.borrow()
@@ -84,6 +91,17 @@ mod tests {
         (0..3).for_each(|number| changes.note(&topic(number)));
         assert_eq!(changes.since(1), (News::Of(vec![topic(1), topic(2)]), 3));
         assert_eq!(changes.since(3), (News::Of(vec![]), 3));
+        changes.note_all();
+        assert_eq!(changes.since(3), (News::All, 4));
+        changes.note(&topic(3));
+        assert_eq!(changes.since(4), (News::Of(vec![topic(3)]), 5));
+        assert_eq!(changes.since(3).0, News::All, "what was before is still unknown");
+    }
+
+    #[test]
+    fn no_more_names_are_kept_than_there_is_room_for() {
+        let changes = Changes::new();
+        (0..3).for_each(|number| changes.note(&topic(number)));
         (3..KEPT_MAX + 1).for_each(|number| changes.note(&topic(number)));
         assert_eq!(changes.since(0).0, News::All);
         assert!(matches!(changes.since(1).0, News::Of(names) if names.len() == KEPT_MAX));

@@ -122,7 +122,7 @@ impl Peer {
         let told = self.tell(&mut connection).await?;
         tracing::info!(lookupd = self.name, "connected and registered");
         let http = Arc::new(Asked::new(&info, at, &self.broker.options.lookupd_token_file));
-        self.broker.lookups.joined(&self.id, Connected { at, http, told });
+        self.broker.lookups.joined(&self.id, Connected { at, http, told, owes: connection.owes });
         Ok(connection)
     }
 
@@ -144,7 +144,7 @@ impl Peer {
         ping.reset();
         loop {
             let told = self.tell(connection).await?;
-            self.broker.lookups.told(&self.id, told);
+            self.broker.lookups.told(&self.id, told, connection.owes);
             tokio::select! {
                 changed = changes.changed() => changed.map_err(|_| io::Error::other("the broker is gone"))?,
                 _ = ping.tick() => {
@@ -175,7 +175,7 @@ impl Peer {
                 for topic in topics {
                     part.0.extend(known_of(&connection.known, &topic));
                     let found = self.broker.topic(topic.as_str());
-                    part.1.extend(found.iter().flat_map(|topic| registrations_of(topic)));
+                    part.1.extend(found.iter().flat_map(|topic| registrations_of(&self.broker, topic)));
                 }
                 part
             }

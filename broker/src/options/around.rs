@@ -24,6 +24,9 @@ pub(crate) fn problems_around(options: &Options) -> Vec<String> {
     if !options.https_address.is_empty() {
         told("https-address", problem_of_listener(&options.https_address));
     }
+    if !options.control.control_address.is_empty() {
+        told("control-address", problem_of_listener(&options.control.control_address));
+    }
     for address in &options.lookupd_tcp_addresses {
         told("lookupd-tcp-address", problem_of_peer(address));
     }
@@ -36,6 +39,7 @@ pub(crate) fn problems_around(options: &Options) -> Vec<String> {
     for (flag, path) in [
         ("admin-token-file", &options.access.admin_token_file),
         ("lookupd-token-file", &options.lookupd_token_file),
+        ("control-token-file", &options.control.control_token_file),
     ] {
         if !path.is_empty() {
             told(flag, Token::read(Path::new(path)).err());

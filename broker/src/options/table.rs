@@ -203,6 +203,27 @@ pub(crate) const TABLE: &[Opt] = &[
         NETWORK,
     ),
     opt(
+        "control-address",
+        Kind::Text,
+        "",
+        "<addr>:<port> to listen on for the control API, by which an operator declares topics and drains; empty means none",
+        NETWORK,
+    ),
+    opt(
+        "control-token-file",
+        Kind::Text,
+        "",
+        "file with the token that requests of the control API must bear; only on loopback there may be none",
+        SECURITY,
+    ),
+    opt(
+        "topology-file",
+        Kind::Text,
+        "",
+        "JSON file of the topics and channels this broker must have before it serves, or a folder with topology.json",
+        STORAGE,
+    ),
+    opt(
         "sync-every",
         Kind::Int,
         "2500",

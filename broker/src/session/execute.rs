@@ -17,6 +17,7 @@ use super::replies::Verb;
 use super::{Consumes, Opening, Session, Step};
 use crate::channel::{ChannelState, SubscribeError};
 use crate::client::{self, About};
+use crate::fence::DRAINING;
 use crate::options::Options;
 use crate::receipt::PublishError;
 use crate::record;
@@ -73,6 +74,11 @@ impl Session {
     ) -> Step {
         if let Some(instead) = self.forbids(shard, Wish::Publish { verb, topic: name }, now.instant) {
             return instead;
+        }
+        // Before a topic is made for it.
+        if shard.broker.context.fence.is_up() {
+            self.reply_error(&verb.failed(DRAINING));
+            return Step::Close;
         }
         let Some(topic) = self.topic(shard, name) else { return open_topic(verb, name) };
         let messages = bodies.len() as u64;

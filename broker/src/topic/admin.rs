@@ -44,6 +44,16 @@ impl std::error::Error for ChangeError {}
 impl Topic {
     /// The channel of that name, made if it is missing. The first channel of a topic takes its backlog.
     pub(crate) fn create_channel(self: &Arc<Self>, name: &ChannelName) -> Result<Arc<Channel>, ChangeError> {
+        self.make_channel(name, self.context.rules.channels_max)
+    }
+
+    /// The same for one that was declared, which no limit refuses.
+    pub(crate) fn declare_channel(self: &Arc<Self>, name: &ChannelName) -> Result<Arc<Channel>, ChangeError> {
+        self.make_channel(name, 0)
+    }
+
+    /// `max` channels at most; 0 means any number.
+    fn make_channel(self: &Arc<Self>, name: &ChannelName, max: usize) -> Result<Arc<Channel>, ChangeError> {
         // One that is on its way out is waited for: its end holds the journal's lock.
         if let Some(channel) = self.channel(name).filter(|channel| !channel.is_deleted()) {
             return Ok(channel);
@@ -52,7 +62,6 @@ impl Topic {
         if let Some(channel) = self.channel(name) {
             return Ok(channel);
         }
-        let max = self.context.rules.channels_max;
         if max > 0 && self.channels().len() >= max {
             return Err(ChangeError::TooMany(TooMany::Channels(max)));
         }
@@ -113,17 +122,23 @@ impl Topic {
 
     /// Give the topic a level of its own. What waits for a stronger promise gets it.
     pub(crate) fn set_durability(self: &Arc<Self>, level: Durability) -> Result<(), ChangeError> {
+        self.set_own_durability(Some(level))
+    }
+
+    /// The same, or take its own level away: the broker's default counts then.
+    pub(crate) fn set_own_durability(self: &Arc<Self>, own: Option<Durability>) -> Result<(), ChangeError> {
+        let level = own.map_or(0, Durability::to_byte);
         let mut journal = self.lock_for_change()?;
         if let Some(journal) = journal.as_mut()
             // What was refused before may wait in the buffer, and is not done.
-            && (journal.state().durability != Some(level.to_byte()) || journal.has_pending())
+            && (journal.state().durability.unwrap_or(0) != level || journal.has_pending())
         {
-            journal.note(Entry::Durability { level: level.to_byte() });
+            journal.note(Entry::Durability { level });
             self.flush_durable(journal)?;
-            tracing::info!(topic = %self.name, level = level.name(), "durability changed");
+            tracing::info!(topic = %self.name, level = own.map_or("the broker's", Durability::name), "durability changed");
         }
         drop(journal);
-        self.level.store(level.to_byte(), Ordering::Release);
+        self.level.store(level, Ordering::Release);
         // What waits for a sync under the old level has one, whatever the new one says.
         self.sync_soon();
         Ok(())
@@ -219,6 +234,29 @@ impl Topic {
         super::note_channel(journal, &channel);
         journal.note(Entry::Emptied { id, at: to_storage(at) });
         self.flush_durable(journal)
+    }
+
+    /// Refuse everything from now on, if nothing would be lost by it: the first half of `delete`. Channels are looked at
+    /// while nothing can be published.
+    pub(crate) fn close_if_empty(&self) -> bool {
+        let is_empty = || {
+            self.counts().depth == 0 && self.channels().iter().all(|channel| channel.lock().owes_nothing())
+        };
+        // Who is not empty at a glance is not kept from anything.
+        if !is_empty() {
+            return false;
+        }
+        let _changes_wait = self.lock_journal();
+        {
+            let log = self.lock_log();
+            if self.is_deleted() || log.batch.is_some() || !log.unsettled.is_empty() {
+                return false;
+            }
+            self.is_deleted.store(true, Ordering::Release);
+        }
+        let is_empty = is_empty();
+        self.is_deleted.store(is_empty, Ordering::Release);
+        is_empty
     }
 
     /// Refuse everything from now on and close all consumers' connections.

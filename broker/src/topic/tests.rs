@@ -59,6 +59,7 @@ fn context(durability: Durability, segment_bytes: u64) -> Arc<Context> {
         },
         log: LogOptions { segment_bytes, cache_bytes: 256, record_bytes_max: 4096 },
         timers: Timers::default(),
+        fence: crate::fence::Fence::default(),
         health: Health::default(),
         space: Space::default(),
         memory: Memory::new(1 << 20),

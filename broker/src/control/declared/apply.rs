@@ -1,0 +1,202 @@
+//! Bringing topics and channels to what is declared: making what is missing, and setting back what may be set back. Only
+//! ever adds: what nobody declares any more is deleted by who asks for it, never by its absence.
+
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use protocol::control::{DeclaredTopic, Drift, Topology};
+use protocol::{ChannelName, TopicName};
+
+use crate::broker::Broker;
+use crate::durability::Durability;
+use crate::topic::Topic;
+
+/// Topics that are made at a time: each waits for the disk.
+const AT_ONCE: usize = 16;
+
+/// What is the occasion.
+#[derive(Debug, Clone)]
+pub(super) enum Pass {
+    /// The broker starts: whatever is missing is made.
+    Start,
+    /// A new topology, and the one before: what is declared differently is set, also where it is not enforced.
+    New(Option<Arc<Topology>>),
+    /// Nothing happened: only what is enforced is touched.
+    Again,
+}
+
+impl Pass {
+    /// What was declared before of the topic that is now declared as `topic`; itself if nothing changed.
+    fn before<'a>(&'a self, topic: &'a DeclaredTopic) -> Option<&'a DeclaredTopic> {
+        match self {
+            Self::Start | Self::Again => Some(topic),
+            Self::New(before) => before.as_ref()?.topics.iter().find(|before| before.name == topic.name),
+        }
+    }
+
+    fn makes(&self, is_enforced: bool) -> bool {
+        is_enforced || !matches!(self, Self::Again)
+    }
+}
+
+/// What is different from what is declared of one topic.
+pub(super) fn differences(broker: &Broker, declared: &DeclaredTopic) -> Vec<Drift> {
+    let drift = |channel: Option<&str>, what: String| Drift {
+        topic: declared.name.clone(),
+        channel: channel.map(str::to_owned),
+        what,
+    };
+    let Some(topic) = broker.topic(&declared.name) else {
+        return vec![drift(None, "is missing".to_owned())];
+    };
+    let mut found = Vec::new();
+    if topic.counts().is_paused != declared.paused {
+        found.push(drift(None, pause(!declared.paused).to_owned()));
+    }
+    let level = level(broker, declared);
+    if topic.durability() != level {
+        let what = format!("has durability {} instead of {}", topic.durability().name(), level.name());
+        found.push(drift(None, what));
+    }
+    let channels = topic.channels();
+    for channel in &declared.channels {
+        match channels.iter().find(|found| found.name.as_str() == channel.name) {
+            None => found.push(drift(Some(&channel.name), "is missing".to_owned())),
+            Some(there) if there.lock().queue.is_paused() != channel.paused => {
+                found.push(drift(Some(&channel.name), pause(!channel.paused).to_owned()));
+            }
+            Some(_) => {}
+        }
+    }
+    found
+}
+
+fn pause(is_paused: bool) -> &'static str {
+    if is_paused { "is paused" } else { "is not paused" }
+}
+
+fn level(broker: &Broker, declared: &DeclaredTopic) -> Durability {
+    let own = declared.durability.as_deref().and_then(Durability::from_name);
+    own.unwrap_or(broker.context.rules.durability)
+}
+
+/// Make and set what `pass` says; what could not be done is given back.
+pub(super) async fn apply(broker: &Arc<Broker>, topology: &Arc<Topology>, pass: Pass) -> Vec<Drift> {
+    let different = |topic: &&DeclaredTopic| !differences(broker, topic).is_empty();
+    let topics: Vec<_> = topology.topics.iter().filter(different).cloned().collect();
+    let work = topics.into_iter().map(|topic| {
+        let (broker, pass) = (Arc::clone(broker), pass.clone());
+        tokio::spawn(async move {
+            let one = One { broker: &broker, declared: &topic, before: pass.before(&topic), pass: &pass };
+            one.apply().await
+        })
+    });
+    let done: Vec<_> = futures::stream::iter(work).buffer_unordered(AT_ONCE).collect().await;
+    done.into_iter().flatten().flatten().collect()
+}
+
+/// One topic.
+struct One<'a> {
+    broker: &'a Arc<Broker>,
+    declared: &'a DeclaredTopic,
+    before: Option<&'a DeclaredTopic>,
+    pass: &'a Pass,
+}
+
+impl One<'_> {
+    async fn apply(&self) -> Vec<Drift> {
+        // Checked before; were it not legal after all, nothing is made.
+        let Ok(name) = TopicName::new(&self.declared.name) else { return Vec::new() };
+        let found = self.broker.topic(name.as_str());
+        let is_new = found.is_none();
+        let topic = match found {
+            Some(topic) => topic,
+            None if !self.pass.makes(self.declared.enforce) => return Vec::new(),
+            None => match self.broker.declare_topic(&name).await {
+                Ok(topic) => topic,
+                Err(error) => return vec![self.failed(None, "is missing", &error)],
+            },
+        };
+        let mut failures = Vec::new();
+        // Set before it is unpaused, and before its channels get anything.
+        self.set_level(&topic, is_new, &mut failures);
+        let is_changed = self.before.is_none_or(|before| before.paused != self.declared.paused);
+        let may_pause = is_new || is_changed || self.declared.enforce;
+        // A topic is paused first and unpaused last: channels that are made meanwhile miss nothing.
+        if may_pause && self.declared.paused {
+            self.set_paused(&topic, &mut failures);
+        }
+        self.channels(&topic, &mut failures);
+        if may_pause && !self.declared.paused {
+            self.set_paused(&topic, &mut failures);
+        }
+        failures
+    }
+
+    fn set_level(&self, topic: &Arc<Topic>, is_new: bool, failures: &mut Vec<Drift>) {
+        let is_changed = self.before.is_none_or(|before| before.durability != self.declared.durability);
+        let wanted = level(self.broker, self.declared);
+        if topic.durability() == wanted || !(is_new || is_changed || self.declared.enforce) {
+            return;
+        }
+        let own = self.declared.durability.as_deref().and_then(Durability::from_name);
+        if let Err(error) = topic.set_own_durability(own) {
+            failures.push(self.failed(None, &format!("does not have durability {}", wanted.name()), &error));
+        }
+    }
+
+    fn set_paused(&self, topic: &Arc<Topic>, failures: &mut Vec<Drift>) {
+        let is_paused = self.declared.paused;
+        if topic.counts().is_paused == is_paused {
+            return;
+        }
+        match topic.set_paused(is_paused) {
+            Ok(()) => tracing::info!(topic = %topic.name, is_paused, "set as declared"),
+            Err(error) => failures.push(self.failed(None, pause(!is_paused), &error)),
+        }
+    }
+
+    fn channels(&self, topic: &Arc<Topic>, failures: &mut Vec<Drift>) {
+        for declared in &self.declared.channels {
+            let Ok(name) = ChannelName::new(&declared.name) else { continue };
+            let found = topic.channel(&name);
+            let is_new = found.is_none();
+            if is_new && !self.pass.makes(declared.enforce) {
+                continue;
+            }
+            let channel = match found.map_or_else(|| topic.declare_channel(&name), Ok) {
+                Ok(channel) => channel,
+                Err(error) => {
+                    failures.push(self.failed(Some(&declared.name), "is missing", &error));
+                    continue;
+                }
+            };
+            if is_new {
+                self.broker.changes.note(&topic.name);
+            }
+            let before =
+                self.before.and_then(|topic| topic.channels.iter().find(|old| old.name == declared.name));
+            let is_changed = before.is_none_or(|before| before.paused != declared.paused);
+            let is_different = channel.lock().queue.is_paused() != declared.paused;
+            if is_different && (is_new || is_changed || declared.enforce) {
+                match topic.set_channel_paused(&name, declared.paused) {
+                    Ok(()) => {
+                        let is_paused = declared.paused;
+                        tracing::info!(topic = %topic.name, channel = %name, is_paused, "set as declared");
+                    }
+                    Err(error) => {
+                        failures.push(self.failed(Some(&declared.name), pause(!declared.paused), &error));
+                    }
+                }
+            }
+        }
+    }
+
+    fn failed(&self, channel: Option<&str>, what: &str, why: &dyn std::fmt::Display) -> Drift {
+        Drift {
+            topic: self.declared.name.clone(),
+            channel: channel.map(str::to_owned),
+            what: format!("{what}: {why}"),
+        }
+    }
+}
