@@ -6,6 +6,8 @@
 mod tidy;
 
 #[cfg(test)]
+mod compose;
+#[cfg(test)]
 mod options;
 #[cfg(test)]
 mod startup;

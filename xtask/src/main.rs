@@ -9,6 +9,7 @@ mod crds;
 mod docs;
 mod figures;
 mod fuzz;
+mod images;
 mod setup;
 mod step;
 
@@ -26,6 +27,7 @@ usage: cargo xtask TASK
   bench          measure nsqd of this checkout against the last release's, in turn: --against COMMIT, then flags of
                  nsq_bench
   figures FILE   write what nsq_bench --json=FILE measured into docs/performance.md; one file for each run
+  images         build the container images without a container engine, into target/images
   fuzz TARGET    mutate input for a target, or `all`: --seconds 30 --seed 1, or --replay FILE
   crds           rewrite manifests/crds from the operator's types
   docs           rewrite docs/reference/nsqd.md and nsqlookupd.md from the daemons' option tables
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         ["chaos", rest @ ..] => return chaos::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
         ["ci"] => ci::run(),
+        ["images", names @ ..] => images::run(names),
         ["figures", files @ ..] => figures::write(files),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["setup"] => setup::run(false),
