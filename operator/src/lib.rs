@@ -1,9 +1,10 @@
-//! NsqCluster, NsqTopic and NsqChannel: the resources, their validation, and the plan of what must run.
-//! Values in, values out: nothing here opens a socket or a file.
+//! NsqCluster, NsqTopic and NsqChannel: the resources, their validation, the plan of what must run, and the rules by
+//! which one of several operators leads. Values in, values out: nothing here opens a socket or a file.
 
 pub mod change;
 mod crds;
 mod declaration;
+pub mod lease;
 mod nearest;
 pub mod plan;
 mod problem;
