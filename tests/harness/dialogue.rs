@@ -5,10 +5,13 @@ use std::fmt;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a program may say nothing. Its own patience is shorter, so that it can still tell what it waits for.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// How long it may talk: one that repeats itself for ever is no better than one that is silent.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What was said, and how the program ended.
 #[derive(Debug)]
@@ -40,7 +43,7 @@ impl fmt::Display for Dialogue {
 /// Run the program to its end, answering each of its words.
 ///
 /// # Panics
-/// When it cannot be started, or says nothing for [`SILENCE`].
+/// When it cannot be started, says nothing for [`SILENCE`], or has not come to its end after [`PATIENCE`].
 #[track_caller]
 pub(crate) fn converse(mut command: Command, mut answer: impl FnMut(&str)) -> Dialogue {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -55,7 +58,8 @@ pub(crate) fn converse(mut command: Command, mut answer: impl FnMut(&str)) -> Di
     });
     let spoken = follow(&mut program.0);
     let mut lines = Vec::new();
-    while let Some(line) = next(&spoken, &lines) {
+    let until = Instant::now() + PATIENCE;
+    while let Some(line) = next(&spoken, until, &lines) {
         if is_word(&line) {
             answer(&line);
             if let Some(stdin) = program.0.stdin.as_mut() {
@@ -96,12 +100,19 @@ fn follow(child: &mut Child) -> Receiver<String> {
 }
 
 #[track_caller]
-fn next(spoken: &Receiver<String>, before: &[String]) -> Option<String> {
+fn next(spoken: &Receiver<String>, until: Instant, before: &[String]) -> Option<String> {
     use std::sync::mpsc::RecvTimeoutError::{Disconnected, Timeout};
-    match spoken.recv_timeout(SILENCE) {
+    let since = Instant::now();
+    match spoken.recv_timeout(SILENCE.min(until.saturating_duration_since(since))) {
         Ok(line) => Some(line),
         Err(Disconnected) => None,
-        Err(Timeout) => panic!("silent for {} s after:\n{}", SILENCE.as_secs(), before.join("\n")),
+        Err(Timeout) => {
+            panic!(
+                "silent for {} s, or too long in all, after:\n{}",
+                since.elapsed().as_secs(),
+                before.join("\n")
+            )
+        }
     }
 }
 
