@@ -4,6 +4,7 @@
 pub mod change;
 mod crds;
 mod declaration;
+pub mod drain;
 pub mod lease;
 mod nearest;
 pub mod plan;
