@@ -33,7 +33,7 @@ pub struct DeclaredTopic {
     /// Whether its channels get nothing until somebody unpauses it.
     #[serde(default)]
     pub paused: bool,
-    /// `memory`, `buffered` or `fsync`; the broker's default when absent.
+    /// `memory`, `buffered` or `fsync`. Absent: a new topic has the broker's default, and what was set by hand stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durability: Option<String>,
     /// Whether the broker sets `paused` back when somebody changed it, or leaves it and reports it.

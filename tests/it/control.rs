@@ -153,6 +153,8 @@ fn what_is_enforced_is_set_back_and_what_is_not_is_reported() {
         "/channel/delete?topic=kept&channel=c",
         "/topic/create?topic=kept&durability=memory",
         "/topic/pause?topic=told",
+        // Nobody declared its level: it is nobody's business.
+        "/topic/create?topic=told&durability=memory",
         "/channel/delete?topic=told&channel=c",
     ] {
         nsqd.post(change, "").ok();

@@ -122,23 +122,18 @@ impl Topic {
 
     /// Give the topic a level of its own. What waits for a stronger promise gets it.
     pub(crate) fn set_durability(self: &Arc<Self>, level: Durability) -> Result<(), ChangeError> {
-        self.set_own_durability(Some(level))
-    }
-
-    /// The same, or take its own level away: the broker's default counts then.
-    pub(crate) fn set_own_durability(self: &Arc<Self>, own: Option<Durability>) -> Result<(), ChangeError> {
-        let level = own.map_or(0, Durability::to_byte);
+        let byte = level.to_byte();
         let mut journal = self.lock_for_change()?;
         if let Some(journal) = journal.as_mut()
             // What was refused before may wait in the buffer, and is not done.
-            && (journal.state().durability.unwrap_or(0) != level || journal.has_pending())
+            && (journal.state().durability != Some(byte) || journal.has_pending())
         {
-            journal.note(Entry::Durability { level });
+            journal.note(Entry::Durability { level: byte });
             self.flush_durable(journal)?;
-            tracing::info!(topic = %self.name, level = own.map_or("the broker's", Durability::name), "durability changed");
+            tracing::info!(topic = %self.name, level = level.name(), "durability changed");
         }
         drop(journal);
-        self.level.store(level, Ordering::Release);
+        self.level.store(byte, Ordering::Release);
         // What waits for a sync under the old level has one, whatever the new one says.
         self.sync_soon();
         Ok(())

@@ -53,8 +53,9 @@ pub(super) fn differences(broker: &Broker, declared: &DeclaredTopic) -> Vec<Drif
     if topic.counts().is_paused != declared.paused {
         found.push(drift(None, pause(!declared.paused).to_owned()));
     }
-    let level = level(broker, declared);
-    if topic.durability() != level {
+    if let Some(level) = level(declared)
+        && topic.durability() != level
+    {
         let what = format!("has durability {} instead of {}", topic.durability().name(), level.name());
         found.push(drift(None, what));
     }
@@ -75,9 +76,9 @@ fn pause(is_paused: bool) -> &'static str {
     if is_paused { "is paused" } else { "is not paused" }
 }
 
-fn level(broker: &Broker, declared: &DeclaredTopic) -> Durability {
-    let own = declared.durability.as_deref().and_then(Durability::from_name);
-    own.unwrap_or(broker.context.rules.durability)
+/// `None`: nobody declared it, and what was set by hand is left alone.
+fn level(declared: &DeclaredTopic) -> Option<Durability> {
+    declared.durability.as_deref().and_then(Durability::from_name)
 }
 
 /// Make and set what `pass` says; what could not be done is given back.
@@ -135,12 +136,11 @@ impl One<'_> {
 
     fn set_level(&self, topic: &Arc<Topic>, is_new: bool, failures: &mut Vec<Drift>) {
         let is_changed = self.before.is_none_or(|before| before.durability != self.declared.durability);
-        let wanted = level(self.broker, self.declared);
+        let Some(wanted) = level(self.declared) else { return };
         if topic.durability() == wanted || !(is_new || is_changed || self.declared.enforce) {
             return;
         }
-        let own = self.declared.durability.as_deref().and_then(Durability::from_name);
-        if let Err(error) = topic.set_own_durability(own) {
+        if let Err(error) = topic.set_durability(wanted) {
             failures.push(self.failed(None, &format!("does not have durability {}", wanted.name()), &error));
         }
     }
