@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
-use hyper::{Method, Request};
+use hyper::Request;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 pub use credentials::Credentials;
 pub use endpoint::{Endpoint, Trust};
+pub use hyper::Method;
 
 use crate::dial;
 use crate::version::VERSION;
@@ -53,6 +54,34 @@ pub async fn get_as(
 /// As for `get`. After a timeout the peer may have acted on the request.
 pub async fn post(addr: &str, path: &str, body: Bytes, timeout: Duration) -> Result<(u16, Bytes), HttpError> {
     within(timeout, addr, plain(&Credentials::default(), Method::POST, addr, path, body)).await
+}
+
+/// One request with everything that can be said in it.
+#[derive(Debug, Clone)]
+pub struct Ask<'a> {
+    /// GET, POST or PUT.
+    pub method: Method,
+    /// With its query.
+    pub path: &'a str,
+    /// Who asks.
+    pub who: &'a Credentials,
+    /// W3C trace context, for the header `traceparent`.
+    pub traceparent: Option<&'a str>,
+    /// JSON, or nothing.
+    pub body: Bytes,
+}
+
+/// Sends `ask` to `addr`, as `get` does otherwise.
+///
+/// # Errors
+/// As for `get`. After a timeout the peer may have acted on the request.
+pub async fn send(addr: &str, ask: Ask<'_>, timeout: Duration) -> Result<(u16, Bytes), HttpError> {
+    let mut request = request(ask.who, ask.method, ask.path, addr, ask.body)?;
+    // A context that no header can carry is no reason to stay away.
+    if let Some(Ok(context)) = ask.traceparent.map(HeaderValue::from_str) {
+        request.headers_mut().insert("traceparent", context);
+    }
+    within(timeout, addr, async { exchange(connect(addr).await?, request, addr, BODY_BYTES_MAX).await }).await
 }
 
 /// What an endpoint is asked under.

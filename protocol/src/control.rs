@@ -30,9 +30,9 @@ pub struct Topology {
 pub struct DeclaredTopic {
     /// Not ephemeral.
     pub name: String,
-    /// Whether its channels get nothing until somebody unpauses it.
-    #[serde(default)]
-    pub paused: bool,
+    /// Whether its channels get nothing until somebody unpauses it. Absent: whoever pauses it by hand keeps it so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
     /// `memory`, `buffered` or `fsync`. Absent: a new topic has the broker's default, and what was set by hand stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durability: Option<String>,
@@ -49,9 +49,9 @@ pub struct DeclaredTopic {
 pub struct DeclaredChannel {
     /// Not ephemeral.
     pub name: String,
-    /// Whether its consumers get nothing until somebody unpauses it.
-    #[serde(default)]
-    pub paused: bool,
+    /// Whether its consumers get nothing until somebody unpauses it. Absent: as for topics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
     /// As for topics.
     #[serde(default = "yes")]
     pub enforce: bool,
@@ -179,7 +179,7 @@ mod tests {
     fn a_topology_needs_little_and_says_no_more() {
         let text = r#"{"version":1,"epoch":3,"topics":[{"name":"t","channels":[{"name":"c"}]}]}"#;
         let topology: Topology = serde_json::from_str(text).unwrap();
-        let channel = DeclaredChannel { name: "c".into(), paused: false, enforce: true };
+        let channel = DeclaredChannel { name: "c".into(), paused: None, enforce: true };
         assert_eq!(topology.topics[0].channels, [channel]);
         assert!(topology.topics[0].enforce);
         assert!(!serde_json::to_string(&topology).unwrap().contains("durability"));

@@ -1,9 +1,12 @@
 //! The control API: what is declared is there before the first message and stays so; who leaves is fenced, emptied by its
 //! consumers, certified and retired, and nothing of that is forgotten by a kill.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use harness::{Frame, Lookupd, Nsqd, Reply, eventually, request, request_bearing};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -77,6 +80,18 @@ fn what_the_file_declares_is_there_before_the_first_message() {
 }
 
 #[test]
+fn a_topology_that_is_too_large_for_a_configmap_comes_packed() {
+    let folder = tempfile::tempdir().unwrap();
+    let content = topology(3, &json!([{ "name": "a" }])).to_string();
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(content.as_bytes()).unwrap();
+    std::fs::write(folder.path().join("topology.json.gz"), gzip.finish().unwrap()).unwrap();
+    let flag = format!("--topology-file={}", folder.path().display());
+    let mut nsqd = Nsqd::with(&[&flag, ON]);
+    assert!(nsqd.topic("a").is_object());
+}
+
+#[test]
 fn without_its_file_a_broker_comes_up_with_the_last_topology_and_a_new_one_is_not_ready() {
     let folder = tempfile::tempdir().unwrap();
     let (path, flag) = file_with(&folder, &topology(1, &json!([{ "name": "a" }])).to_string());
@@ -145,6 +160,7 @@ fn what_is_enforced_is_set_back_and_what_is_not_is_reported() {
         json!([
             { "name": "kept", "paused": paused, "durability": "fsync", "channels": [{ "name": "c" }] },
             { "name": "told", "paused": paused, "enforce": false, "channels": [{ "name": "c", "enforce": false }] },
+            { "name": "free" },
         ])
     };
     ask(&mut nsqd, "PUT", "/control/topology", &topology(1, &topics(false))).ok();
@@ -153,6 +169,7 @@ fn what_is_enforced_is_set_back_and_what_is_not_is_reported() {
         "/channel/delete?topic=kept&channel=c",
         "/topic/create?topic=kept&durability=memory",
         "/topic/pause?topic=told",
+        "/topic/pause?topic=free",
         // Nobody declared its level: it is nobody's business.
         "/topic/create?topic=told&durability=memory",
         "/channel/delete?topic=told&channel=c",
@@ -169,6 +186,7 @@ fn what_is_enforced_is_set_back_and_what_is_not_is_reported() {
         { "topic": "told", "channel": "c", "what": "is missing" },
     ]);
     assert_eq!((&drift["drift"], &drift["in_sync"]), (&expected, &json!(false)));
+    assert_eq!(nsqd.topic("free")["paused"], true, "nobody declared whether it is");
     // Declared anew, it is set once.
     let report = ask(&mut nsqd, "PUT", "/control/topology", &topology(2, &topics(true))).ok().json();
     assert_eq!(report["in_sync"], true, "{report}");

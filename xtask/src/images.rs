@@ -17,7 +17,7 @@ use archive::{Layer, write_image};
 const USER: u64 = 65532;
 const BIN: &str = "usr/local/bin";
 const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
-const PACKAGES: [&str; 4] = ["broker", "lookupd", "cli", "operator"];
+const PACKAGES: [&str; 4] = ["broker", "lookupd", "cli", "controller"];
 
 /// One image.
 struct Image {

@@ -6,6 +6,7 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use flate2::read::GzDecoder;
 use protocol::control::Topology;
 
 /// A topology that is larger is none, in a file and over HTTP.
@@ -13,6 +14,8 @@ pub(super) const TOPOLOGY_BYTES_MAX: usize = 32 << 20;
 
 /// In a folder.
 const FILE: &str = "topology.json";
+/// In a folder, where it is too large for a ConfigMap as it is.
+const PACKED: &str = "topology.json.gz";
 
 /// Where the file is.
 #[derive(Debug, Clone)]
@@ -47,7 +50,12 @@ impl Source {
         let file = File::open(&path).map_err(|error| told(error.to_string()))?;
         let mut bytes = Vec::new();
         let most = TOPOLOGY_BYTES_MAX as u64 + 1;
-        file.take(most).read_to_end(&mut bytes).map_err(|error| told(error.to_string()))?;
+        let is_packed = path.extension().is_some_and(|extension| extension == "gz");
+        let read = match is_packed {
+            true => GzDecoder::new(file).take(most).read_to_end(&mut bytes),
+            false => file.take(most).read_to_end(&mut bytes),
+        };
+        read.map_err(|error| told(error.to_string()))?;
         if bytes.len() > TOPOLOGY_BYTES_MAX {
             return Err(told("it is larger than 32 MiB".to_owned()));
         }
@@ -55,6 +63,10 @@ impl Source {
     }
 
     fn file(&self) -> PathBuf {
-        if self.path.is_dir() { Path::new(&self.path).join(FILE) } else { self.path.clone() }
+        if !self.path.is_dir() {
+            return self.path.clone();
+        }
+        let packed = self.path.join(PACKED);
+        if packed.exists() { packed } else { Path::new(&self.path).join(FILE) }
     }
 }

@@ -50,8 +50,9 @@ pub(super) fn differences(broker: &Broker, declared: &DeclaredTopic) -> Vec<Drif
         return vec![drift(None, "is missing".to_owned())];
     };
     let mut found = Vec::new();
-    if topic.counts().is_paused != declared.paused {
-        found.push(drift(None, pause(!declared.paused).to_owned()));
+    let is_paused = topic.counts().is_paused;
+    if declared.paused.is_some_and(|wanted| wanted != is_paused) {
+        found.push(drift(None, pause(is_paused).to_owned()));
     }
     if let Some(level) = level(declared)
         && topic.durability() != level
@@ -63,10 +64,12 @@ pub(super) fn differences(broker: &Broker, declared: &DeclaredTopic) -> Vec<Drif
     for channel in &declared.channels {
         match channels.iter().find(|found| found.name.as_str() == channel.name) {
             None => found.push(drift(Some(&channel.name), "is missing".to_owned())),
-            Some(there) if there.lock().queue.is_paused() != channel.paused => {
-                found.push(drift(Some(&channel.name), pause(!channel.paused).to_owned()));
+            Some(there) => {
+                let is_paused = there.lock().queue.is_paused();
+                if channel.paused.is_some_and(|wanted| wanted != is_paused) {
+                    found.push(drift(Some(&channel.name), pause(is_paused).to_owned()));
+                }
             }
-            Some(_) => {}
         }
     }
     found
@@ -124,12 +127,13 @@ impl One<'_> {
         let is_changed = self.before.is_none_or(|before| before.paused != self.declared.paused);
         let may_pause = is_new || is_changed || self.declared.enforce;
         // A topic is paused first and unpaused last: channels that are made meanwhile miss nothing.
-        if may_pause && self.declared.paused {
-            self.set_paused(&topic, &mut failures);
+        let paused = self.declared.paused.filter(|_| may_pause);
+        if paused == Some(true) {
+            self.set_paused(&topic, true, &mut failures);
         }
         self.channels(&topic, &mut failures);
-        if may_pause && !self.declared.paused {
-            self.set_paused(&topic, &mut failures);
+        if paused == Some(false) {
+            self.set_paused(&topic, false, &mut failures);
         }
         failures
     }
@@ -145,8 +149,7 @@ impl One<'_> {
         }
     }
 
-    fn set_paused(&self, topic: &Arc<Topic>, failures: &mut Vec<Drift>) {
-        let is_paused = self.declared.paused;
+    fn set_paused(&self, topic: &Arc<Topic>, is_paused: bool, failures: &mut Vec<Drift>) {
         if topic.counts().is_paused == is_paused {
             return;
         }
@@ -177,15 +180,15 @@ impl One<'_> {
             let before =
                 self.before.and_then(|topic| topic.channels.iter().find(|old| old.name == declared.name));
             let is_changed = before.is_none_or(|before| before.paused != declared.paused);
-            let is_different = channel.lock().queue.is_paused() != declared.paused;
+            let Some(is_paused) = declared.paused else { continue };
+            let is_different = channel.lock().queue.is_paused() != is_paused;
             if is_different && (is_new || is_changed || declared.enforce) {
-                match topic.set_channel_paused(&name, declared.paused) {
+                match topic.set_channel_paused(&name, is_paused) {
                     Ok(()) => {
-                        let is_paused = declared.paused;
                         tracing::info!(topic = %topic.name, channel = %name, is_paused, "set as declared");
                     }
                     Err(error) => {
-                        failures.push(self.failed(Some(&declared.name), pause(!declared.paused), &error));
+                        failures.push(self.failed(Some(&declared.name), pause(!is_paused), &error));
                     }
                 }
             }
