@@ -11,6 +11,8 @@ pub mod plan;
 mod problem;
 mod relations;
 pub mod resources;
+pub mod rollout;
+pub mod topology;
 pub mod validate;
 
 pub use change::{Change, changes};
