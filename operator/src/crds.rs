@@ -3,9 +3,10 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use serde_saphyr::SerializeError;
 
+use crate::resources::status::NOT_SEEN;
 use crate::resources::{NsqChannel, NsqCluster, NsqTopic};
 
 const HEADER: &str =
@@ -19,19 +20,36 @@ pub fn crds() -> Result<Vec<(String, String)>, SerializeError> {
     [NsqCluster::crd(), NsqTopic::crd(), NsqChannel::crd()].iter().map(file).collect()
 }
 
+/// Fields whose types are those of Kubernetes itself. Their own fields are described in its documentation; with those
+/// texts the CRD would not fit into the annotation of `kubectl apply`.
+const EMBEDDED: [&str; 5] =
+    ["resources", "affinity", "tolerations", "topologySpreadConstraints", "conditions"];
+
 /// The schema of a whole resource, as the API server gets it.
 pub(crate) fn schema(crd: &CustomResourceDefinition) -> Value {
     let schema = crd.spec.versions.first().and_then(|version| version.schema.as_ref());
     let mut value = serde_json::to_value(schema.and_then(|schema| schema.open_api_v3_schema.as_ref()))
         .unwrap_or_default();
     tidy(&mut value);
+    unseen(&mut value);
     value
+}
+
+/// A resource is born with a status that says that nobody has looked at it: tools that wait for it would otherwise take
+/// one without conditions for one that is as it should be.
+fn unseen(schema: &mut Value) {
+    if let Some(Value::Object(status)) = schema.pointer_mut("/properties/status") {
+        status.insert("default".to_owned(), json!({ "observedGeneration": NOT_SEEN }));
+    }
 }
 
 fn file(crd: &CustomResourceDefinition) -> Result<(String, String), SerializeError> {
     let name = crd.metadata.name.clone().unwrap_or_default();
     let mut value = serde_json::to_value(crd).map_err(<SerializeError as serde::ser::Error>::custom)?;
     tidy(&mut value);
+    if let Some(schema) = value.pointer_mut("/spec/versions/0/schema/openAPIV3Schema") {
+        unseen(schema);
+    }
     value.sort_all_objects();
     Ok((format!("{name}.yaml"), format!("{HEADER}{}\n", serde_saphyr::to_string(&value)?.trim_end())))
 }
@@ -50,9 +68,28 @@ fn tidy(value: &mut Value) {
             for (name, field) in fields.iter_mut() {
                 tidy_field(name, field);
                 tidy(field);
+                if EMBEDDED.contains(&name.as_str()) {
+                    field
+                        .as_object_mut()
+                        .into_iter()
+                        .flat_map(|field| field.values_mut())
+                        .for_each(undescribed);
+                }
             }
         }
         Value::Array(items) => items.iter_mut().for_each(tidy),
+        _ => {}
+    }
+}
+
+/// Without descriptions, at any depth; a field that is called so stays.
+fn undescribed(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, field| name != "description" || !field.is_string());
+            fields.values_mut().for_each(undescribed);
+        }
+        Value::Array(items) => items.iter_mut().for_each(undescribed),
         _ => {}
     }
 }

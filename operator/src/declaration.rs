@@ -7,6 +7,7 @@ mod yaml;
 
 use std::collections::BTreeMap;
 
+use kube::ResourceExt as _;
 use serde::de::DeserializeOwned;
 
 use self::kind::Kind;
@@ -14,7 +15,8 @@ use self::schema::Schemas;
 use self::yaml::{Node, Value};
 use crate::Problem;
 use crate::relations::{self, Topics};
-use crate::resources::{LocalRef, NsqChannel, NsqCluster, NsqTopic, namespace_of};
+use crate::resources::policy::From;
+use crate::resources::{ClusterRef, NsqChannel, NsqCluster, NsqTopic, namespace_of};
 use crate::validate::{self, Violation};
 
 /// NsqClusters, NsqTopics and NsqChannels that make sense together.
@@ -173,14 +175,15 @@ impl Reading {
         if self.is_complete {
             for Found { resource, source } in &self.topics {
                 let namespace = namespace_of(resource);
-                let cluster = Some(&resource.spec.cluster_ref);
-                violations
-                    .extend(self.dangling(Kind::Cluster, &namespace, cluster).map(|found| (source, found)));
+                let found = self.cluster(&namespace, &resource.spec.cluster_ref);
+                violations.extend(found.map(|found| (source, found)));
             }
             for Found { resource, source } in &self.channels {
                 let namespace = namespace_of(resource);
-                let cluster = self.dangling(Kind::Cluster, &namespace, resource.spec.cluster_ref.as_ref());
-                let topic = self.dangling(Kind::Topic, &namespace, resource.spec.topic_ref.as_ref());
+                let cluster = resource.spec.cluster_ref.as_ref();
+                let cluster = cluster.and_then(|cluster| self.cluster(&namespace, cluster));
+                let topic = resource.spec.topic_ref.as_ref();
+                let topic = topic.and_then(|topic| self.dangling(Kind::Topic, &namespace, &topic.name));
                 violations.extend(cluster.into_iter().chain(topic).map(|found| (source, found)));
             }
         }
@@ -204,9 +207,28 @@ impl Reading {
         self.problems.extend(problems);
     }
 
-    fn dangling(&self, kind: Kind, namespace: &str, reference: Option<&LocalRef>) -> Option<Violation> {
-        let reference = reference?;
-        if self.declared.contains_key(&(kind, namespace.to_owned(), reference.name.clone())) {
+    /// What is wrong with a reference to a cluster from a resource of `namespace`.
+    fn cluster(&self, namespace: &str, reference: &ClusterRef) -> Option<Violation> {
+        let other = reference.namespace.as_deref().unwrap_or(namespace);
+        if let Some(found) = self.dangling(Kind::Cluster, other, &reference.name) {
+            return Some(found);
+        }
+        let mut clusters = self.clusters.iter().map(|found| &found.resource);
+        let cluster = clusters
+            .find(|cluster| cluster.name_any() == reference.name && namespace_of(*cluster) == other)?;
+        let admits = other == namespace || cluster.spec.topics.allowed_namespaces.from == From::All;
+        (!admits).then(|| Violation {
+            field: "spec.clusterRef.namespace".to_owned(),
+            message: format!(
+                "is {other:?}, whose cluster {:?} takes none of other namespaces",
+                reference.name
+            ),
+            hint: Some("set spec.topics.allowedNamespaces.from: All in the NsqCluster".to_owned()),
+        })
+    }
+
+    fn dangling(&self, kind: Kind, namespace: &str, reference: &str) -> Option<Violation> {
+        if self.declared.contains_key(&(kind, namespace.to_owned(), reference.to_owned())) {
             return None;
         }
         let field = if kind == Kind::Topic { "spec.topicRef.name" } else { "spec.clusterRef.name" };

@@ -7,7 +7,7 @@ use kube::ResourceExt as _;
 
 use crate::nearest::nearest;
 use crate::plan::ClusterId;
-use crate::resources::{LocalRef, NsqChannel, NsqCluster, NsqTopic, namespace_of};
+use crate::resources::{ClusterRef, NsqChannel, NsqCluster, NsqTopic, namespace_of};
 use crate::validate::Violation;
 
 /// A topic as NSQ's clients see it.
@@ -52,8 +52,9 @@ pub(crate) fn id_of_cluster(cluster: &NsqCluster) -> ClusterId {
     ClusterId { namespace: namespace_of(cluster), name: cluster.name_any() }
 }
 
-fn cluster_of(namespace: String, reference: &LocalRef) -> ClusterId {
-    ClusterId { namespace, name: reference.name.clone() }
+fn cluster_of(namespace: String, reference: &ClusterRef) -> ClusterId {
+    let ClusterRef { name, namespace: other } = reference.clone();
+    ClusterId { namespace: other.unwrap_or(namespace), name }
 }
 
 /// Resources that want to be the same topic or channel: `(index of the later, index of the first, what they
@@ -77,15 +78,15 @@ pub(crate) fn conflicts<K: Ord>(
 
 /// What is wrong with a reference that leads nowhere. `declared` are the names of that kind that it could
 /// have had.
-pub(crate) fn dangling(field: &str, kind: &str, reference: &LocalRef, declared: &[&str]) -> Violation {
-    let hint = match nearest(&reference.name, declared.iter().copied()) {
+pub(crate) fn dangling(field: &str, kind: &str, reference: &str, declared: &[&str]) -> Violation {
+    let hint = match nearest(reference, declared.iter().copied()) {
         Some(name) => format!("did you mean {name:?}?"),
         None if declared.is_empty() => format!("declare an {kind}, in the same namespace"),
         None => format!("declared in the same namespace: {}", declared.join(", ")),
     };
     Violation {
         field: field.to_owned(),
-        message: format!("is {:?}, but no {kind} of this name is declared", reference.name),
+        message: format!("is {reference:?}, but no {kind} of this name is declared"),
         hint: Some(hint),
     }
 }

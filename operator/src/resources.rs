@@ -7,6 +7,9 @@ pub mod channel;
 pub mod cluster;
 pub mod durability;
 pub mod name;
+pub mod pods;
+pub mod policy;
+pub mod status;
 pub mod topic;
 pub mod units;
 
@@ -17,7 +20,22 @@ use serde::{Deserialize, Serialize};
 pub use channel::{NsqChannel, NsqChannelSpec};
 pub use cluster::{NsqCluster, NsqClusterSpec};
 pub use durability::Durability;
+pub use policy::{AllowedNamespaces, DeletionPolicy, DriftPolicy};
+pub use status::{NsqChannelStatus, NsqClusterStatus, NsqTopicStatus};
 pub use topic::{NsqTopic, NsqTopicSpec, TopicSettings};
+
+/// A reference to a cluster, of the same namespace or of one whose cluster allows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClusterRef {
+    /// The metadata.name of the NsqCluster.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Its namespace, this resource's own if absent. Another one needs the cluster's leave
+    /// (spec.topics.allowedNamespaces).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: Option<String>,
+}
 
 /// The `apiVersion` of all three kinds.
 pub const API_VERSION: &str = "nsqube.io/v1alpha1";

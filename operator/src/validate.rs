@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use kube::ResourceExt as _;
 
 use crate::resources::cluster::{
-    BrokerConfig, Brokers, HeartbeatInterval, LookupdConfig, Lookupds, NAME_LENGTH_MAX, extra_flags,
+    BrokerConfig, HeartbeatInterval, LookupdConfig, NAME_LENGTH_MAX, extra_flags,
 };
 use crate::resources::units::{ByteSize, GoDuration};
 use crate::resources::{NsqChannel, NsqCluster, NsqClusterSpec, NsqTopic, name};
@@ -24,9 +24,7 @@ pub struct Violation {
 
 /// What is wrong with a cluster.
 pub fn cluster(cluster: &NsqCluster) -> Vec<Violation> {
-    let NsqClusterSpec { brokers, lookupds } = &cluster.spec;
-    let Brokers { replicas: _, config: broker } = brokers;
-    let Lookupds { replicas: _, config: lookupd } = lookupds;
+    let NsqClusterSpec { brokers, lookupds, topics, observability, .. } = &cluster.spec;
     let mut found = Vec::new();
     found.extend(metadata(cluster));
     let is_service_name = {
@@ -44,8 +42,13 @@ pub fn cluster(cluster: &NsqCluster) -> Vec<Violation> {
             hint: Some("names of pods, volumes and services are built from it".to_owned()),
         });
     }
-    broker_config(broker, &mut found);
-    lookupd_config(lookupd, &mut found);
+    broker_config(&brokers.config, &mut found);
+    lookupd_config(&lookupds.config, &mut found);
+    found.extend(size("spec.brokers.storage.size".to_owned(), Some(&brokers.storage.size), A_VOLUME));
+    let resync = topics.resync_interval.as_ref();
+    found.extend(duration("spec.topics.resyncInterval".to_owned(), resync, 5000));
+    let interval = observability.pod_monitor.interval.as_ref();
+    found.extend(duration("spec.observability.podMonitor.interval".to_owned(), interval, 1000));
     found
 }
 
@@ -178,6 +181,8 @@ const ON_THE_WIRE: Sizes = (1..=i32::MAX as u64, "write 1 to 2147483647 bytes");
 /// nsqd refuses to start with less.
 const MEMORY_LIMIT: Sizes = (16 << 20..=u64::MAX, "write at least 16Mi");
 const ANY_SIZE: Sizes = (0..=u64::MAX, "");
+/// Less than what nsqd keeps free and a segment of the log need is no volume for it.
+const A_VOLUME: Sizes = (64 << 20..=u64::MAX, "write at least 64Mi");
 
 fn size(field: String, size: Option<&ByteSize>, (allowed, hint_for_range): Sizes) -> Option<Violation> {
     let size = size?;

@@ -68,7 +68,7 @@ fn present(folder: &Path) -> Result<BTreeMap<String, String>> {
 fn generate(operator: Option<&Path>) -> Result<BTreeMap<String, String>> {
     let mut command = match operator {
         Some(built) => Command::new(built),
-        None => cargo(&["run", "--quiet", "--package", "operator", "--"])?,
+        None => cargo(&["run", "--quiet", "--package", "controller", "--"])?,
     };
     command.arg("crds").stderr(Stdio::inherit());
     let output = command.output().with_context(|| format!("cannot start {command:?}"))?;

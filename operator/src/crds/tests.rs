@@ -4,7 +4,7 @@ use kube::CustomResourceExt as _;
 use kube::core::cel::Validator;
 use serde_json::{Value, json};
 
-use super::{crds, schema};
+use super::{EMBEDDED, crds, schema};
 use crate::resources::{NsqChannel, NsqCluster, NsqTopic};
 
 fn messages(schema: &Value, object: &Value, old: Option<&Value>) -> Vec<String> {
@@ -214,11 +214,53 @@ fn every_rule_is_one_the_api_server_can_afford() {
         if has_rules && schema["type"] == "string" {
             assert!(schema.get("maxLength").is_some(), "{path} needs maxLength");
         }
-        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        // Types of Kubernetes itself, on which there are no rules.
+        let own = |name: &str| !EMBEDDED.contains(&name);
+        for (name, field) in schema["properties"].as_object().into_iter().flatten().filter(|it| own(it.0)) {
             walk(field, &format!("{path}.{name}"));
         }
     }
     for crd in [NsqCluster::crd(), NsqTopic::crd(), NsqChannel::crd()] {
         walk(&schema(&crd), &crd.spec.names.kind);
+    }
+}
+
+#[test]
+fn a_volume_cannot_be_declared_otherwise_later() {
+    let old = json!({ "brokers": { "storage": { "size": "20Gi", "ephemeral": false } } });
+    let storage = |storage: Value| json!({ "brokers": { "storage": storage } });
+    check::<NsqCluster>("c", old.clone(), Some(old.clone()), "");
+    for changed in [
+        json!({ "size": "30Gi", "ephemeral": false }),
+        json!({ "size": "20Gi", "ephemeral": true }),
+        json!({ "size": "20Gi", "ephemeral": false, "className": "fast" }),
+    ] {
+        check::<NsqCluster>("c", storage(changed), Some(old.clone()), "storage cannot change");
+    }
+}
+
+#[test]
+fn brokers_are_asked_neither_all_the_time_nor_never() {
+    for (interval, expected) in
+        [("5s", ""), ("1h", ""), ("90s", ""), ("4s", "from 5s to 1h"), ("61m", "from 5s to 1h")]
+    {
+        check::<NsqCluster>("c", json!({ "topics": { "resyncInterval": interval } }), None, expected);
+    }
+}
+
+#[test]
+fn a_topic_and_a_channel_stay_with_their_cluster_namespace_included() {
+    let of = |reference: Value| json!({ "clusterRef": reference, "topicName": "t" });
+    let old = of(json!({ "name": "c" }));
+    for reference in [json!({ "name": "d" }), json!({ "name": "c", "namespace": "other" })] {
+        check::<NsqTopic>("t", of(reference.clone()), Some(old.clone()), "clusterRef cannot change");
+        check::<NsqChannel>("ch", of(reference), Some(old.clone()), "clusterRef cannot change");
+    }
+}
+
+#[test]
+fn a_resource_that_nobody_looked_at_yet_says_so() {
+    for crd in [NsqCluster::crd(), NsqTopic::crd(), NsqChannel::crd()] {
+        assert_eq!(schema(&crd)["properties"]["status"]["default"], json!({ "observedGeneration": -1 }));
     }
 }

@@ -79,7 +79,7 @@ fn an_unknown_field_is_named_with_its_line_and_the_nearest_known_one() {
         &format!("{head}specs: {{}}\nspec: {{storage: 1}}\n"),
         &[
             "f.yaml:5: unknown field \"specs\" in NsqCluster \"quickstart\"; did you mean \"spec\"?",
-            "f.yaml:6: unknown field \"storage\" in spec of NsqCluster \"quickstart\"; known here: brokers, lookupds",
+            "f.yaml:6: unknown field \"storage\" in spec of NsqCluster \"quickstart\"; known here: brokers, imagePullSecrets, lookupds, networkPolicy, observability, paused, topics",
         ],
     );
     check(
@@ -199,7 +199,7 @@ fn a_level_of_a_topic_is_checked_like_that_of_its_cluster() {
              Buffered, Fsync; did you mean \"Buffered\"?",
             "f.yaml:17: unknown field \"durabilty\" in spec.settings of NsqTopic \"b\"; did you mean \"durability\"?",
             "f.yaml:23: unknown field \"durability\" in spec of NsqTopic \"c\"; \
-             known here: clusterRef, paused, settings, topicName",
+             known here: clusterRef, deletionPolicy, driftPolicy, paused, settings, topicName",
             "f.yaml:29: spec.settings of NsqTopic \"d\" is the text \"Fsync\", but must be a map of fields",
             "f.yaml:35: spec.settings.durability of NsqTopic \"e\" is true, but must be text; \
              write one of Memory, Buffered, Fsync",

@@ -4,18 +4,20 @@ pub(crate) mod extra_flags;
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::core::v1::ResourceRequirements;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Durability;
+use super::pods::{PodSettings, Scheduling, Storage};
 use super::units::{ByteSize, GoDuration};
+use super::{AllowedNamespaces, DriftPolicy, Durability, LocalRef, NsqClusterStatus};
 
 /// Characters a cluster's name may have: names of pods and volumes are built from it.
 pub const NAME_LENGTH_MAX: usize = 40;
 
 /// What an NsqCluster asks for. Every field is optional: `spec: {}` is three brokers and three lookupds.
-#[derive(Debug, Clone, Default, PartialEq, Eq, CustomResource, KubeSchema, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, CustomResource, KubeSchema, Serialize, Deserialize)]
 #[kube(
     group = "nsqube.io",
     version = "v1alpha1",
@@ -26,9 +28,19 @@ pub const NAME_LENGTH_MAX: usize = 40;
     category = "all",
     derive = "PartialEq",
     doc = "An NSQ cluster: brokers (nsqd) that hold topics, and lookupds (nsqlookupd) where consumers find them.",
-    printcolumn(name = "Brokers", type_ = "integer", json_path = ".spec.brokers.replicas"),
-    printcolumn(name = "Lookupds", type_ = "integer", json_path = ".spec.lookupds.replicas"),
+    status = "NsqClusterStatus",
+    scale(
+        spec_replicas_path = ".spec.brokers.replicas",
+        status_replicas_path = ".status.brokers.replicas",
+        label_selector_path = ".status.brokers.selector"
+    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "Brokers", type_ = "string", json_path = ".status.brokers.summary"),
+    printcolumn(name = "Lookupds", type_ = "string", json_path = ".status.lookupds.summary"),
+    printcolumn(name = "Topics", type_ = "integer", json_path = ".status.topology.topics"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoints.publish", priority = 1),
     validation = Rule::new("size(self.metadata.name) <= 40")
         .message("the name of an NsqCluster has at most 40 characters: names of pods and volumes are built from it"),
     validation = Rule::new("self.metadata.name.matches('^[a-z][-a-z0-9]*$')")
@@ -42,10 +54,82 @@ pub struct NsqClusterSpec {
     /// The lookupds (nsqlookupd).
     #[serde(default)]
     pub lookupds: Lookupds,
+    /// Rules for the topics and channels of the cluster.
+    #[serde(default)]
+    pub topics: Topics,
+    /// While true, the operator changes neither pods and services nor brokers. It goes on writing status.
+    #[serde(default)]
+    pub paused: bool,
+    /// Secrets with the credentials of image registries, for all pods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub image_pull_secrets: Vec<LocalRef>,
+    /// Who may reach which port of the pods.
+    #[serde(default)]
+    pub network_policy: NetworkPolicy,
+    /// Who reads the figures of the cluster.
+    #[serde(default)]
+    pub observability: Observability,
+}
+
+/// Rules for the topics and channels of a cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, KubeSchema, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Topics {
+    /// Which namespaces may have NsqTopics and NsqChannels that refer to this cluster.
+    #[serde(default)]
+    pub allowed_namespaces: AllowedNamespaces,
+    /// What brokers do when somebody changes a declared topic or channel by hand. Enforce: they set it back within
+    /// seconds. Report: they leave it, and the resource says so. Topics and channels may say otherwise.
+    #[serde(default)]
+    pub drift_policy: DriftPolicy,
+    /// How often each broker is asked whether it still has everything, from 5s to 1h. One question per broker,
+    /// whatever the number of topics. 60s if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(
+        validation = Rule::new("duration(self) >= duration('5s') && duration(self) <= duration('1h')")
+            .message("resyncInterval is from 5s to 1h")
+    )]
+    pub resync_interval: Option<GoDuration>,
+}
+
+/// Who may reach which port of the pods.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkPolicy {
+    /// Whether NetworkPolicies are made: the ports of clients are open to everybody, the control port of brokers only
+    /// to the operator.
+    #[serde(default)]
+    pub enabled: bool,
+}
+
+/// Who reads the figures of a cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Observability {
+    /// A PodMonitor, by which the Prometheus operator finds the pods.
+    #[serde(default)]
+    pub pod_monitor: PodMonitor,
+}
+
+/// A PodMonitor of the Prometheus operator.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodMonitor {
+    /// Whether it is made. Its definition (monitoring.coreos.com/v1) must be there.
+    #[serde(default)]
+    pub enabled: bool,
+    /// Labels by which a Prometheus selects it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub labels: BTreeMap<String, String>,
+    /// How often figures are read. 30s if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<GoDuration>,
 }
 
 /// The brokers of a cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, KubeSchema, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Brokers {
     /// How many brokers run. Every broker has every declared topic and channel.
@@ -55,11 +139,81 @@ pub struct Brokers {
     /// Settings of every broker. What is absent keeps the default of nsqd.
     #[serde(default)]
     pub config: BrokerConfig,
+    /// The image of nsqd, as in example.com/nsqube/nsqd:0.1.0. Absent: the one the operator was made for. A change
+    /// restarts one broker after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+    /// When the image is pulled. Absent: as Kubernetes decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<PullPolicy>,
+    /// What each broker may use. Absent: {requests: {cpu: 100m, memory: 256Mi}, limits: {memory: 512Mi}}.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+    /// The volume of each broker. It cannot change.
+    #[serde(default)]
+    #[x_kube(
+        validation = Rule::new("self == oldSelf")
+            .message("brokers.storage cannot change in this version: make another cluster and move the publishers")
+    )]
+    pub storage: Storage,
+    /// Where the brokers run.
+    #[serde(default)]
+    pub scheduling: Scheduling,
+    /// What else the brokers' pods have.
+    #[serde(default)]
+    pub pod: PodSettings,
+    /// How changes reach the brokers.
+    #[serde(default)]
+    pub rollout: Rollout,
+}
+
+/// When an image is pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum PullPolicy {
+    /// At every start of a pod.
+    Always,
+    /// Where the node does not have it.
+    IfNotPresent,
+    /// Not at all: the node has it.
+    Never,
+}
+
+impl PullPolicy {
+    /// As a pod spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
+    }
+}
+
+/// How changes reach the brokers: one restarts at a time, the next when the last is ready, registered and complete.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollout {
+    /// How long a restarted broker must be ready before the next is restarted, in seconds. 5 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 3600))]
+    pub min_ready_seconds: Option<u32>,
 }
 
 impl Default for Brokers {
     fn default() -> Self {
-        Self { replicas: replicas_default(), config: BrokerConfig::default() }
+        Self {
+            replicas: replicas_default(),
+            config: BrokerConfig::default(),
+            image: None,
+            image_pull_policy: None,
+            resources: None,
+            storage: Storage::default(),
+            scheduling: Scheduling::default(),
+            pod: PodSettings::default(),
+            rollout: Rollout::default(),
+        }
     }
 }
 
@@ -165,7 +319,7 @@ impl LogLevel {
 }
 
 /// The lookupds of a cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Lookupds {
     /// How many lookupds run. They know the same: more of them is safety, not capacity. With 0, consumers
@@ -176,11 +330,35 @@ pub struct Lookupds {
     /// Settings of every lookupd. What is absent keeps the default of nsqlookupd.
     #[serde(default)]
     pub config: LookupdConfig,
+    /// The image of nsqlookupd. Absent: the one the operator was made for. A change restarts one after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+    /// When the image is pulled. Absent: as Kubernetes decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<PullPolicy>,
+    /// What each lookupd may use. Absent: {requests: {cpu: 20m, memory: 32Mi}, limits: {memory: 128Mi}}.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+    /// Where the lookupds run.
+    #[serde(default)]
+    pub scheduling: Scheduling,
+    /// What else the lookupds' pods have.
+    #[serde(default)]
+    pub pod: PodSettings,
 }
 
 impl Default for Lookupds {
     fn default() -> Self {
-        Self { replicas: replicas_default(), config: LookupdConfig::default() }
+        Self {
+            replicas: replicas_default(),
+            config: LookupdConfig::default(),
+            image: None,
+            image_pull_policy: None,
+            resources: None,
+            scheduling: Scheduling::default(),
+            pod: PodSettings::default(),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema, ResourceExt as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Durability, LocalRef, cel_unchanged, name};
+use super::{ClusterRef, DeletionPolicy, DriftPolicy, Durability, NsqTopicStatus, cel_unchanged, name};
 
 /// What an NsqTopic asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, CustomResource, KubeSchema, Serialize, Deserialize)]
@@ -17,9 +17,13 @@ use super::{Durability, LocalRef, cel_unchanged, name};
     category = "nsq",
     derive = "PartialEq",
     doc = "A topic that exists on every broker of a cluster.",
+    status = "NsqTopicStatus",
     selectable = ".spec.clusterRef.name",
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterRef.name"),
-    printcolumn(name = "Topic", type_ = "string", json_path = ".spec.topicName"),
+    printcolumn(name = "Topic", type_ = "string", json_path = ".status.topicName"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "Brokers", type_ = "string", json_path = ".status.brokers"),
     printcolumn(name = "Paused", type_ = "boolean", json_path = ".spec.paused"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Durability", type_ = "string", json_path = ".spec.settings.durability", priority = 1),
@@ -34,7 +38,7 @@ use super::{Durability, LocalRef, cel_unchanged, name};
 pub struct NsqTopicSpec {
     /// The cluster the topic belongs to. It cannot change.
     #[x_kube(validation = Rule::new("self == oldSelf").message("clusterRef cannot change: create another NsqTopic"))]
-    pub cluster_ref: LocalRef,
+    pub cluster_ref: ClusterRef,
     /// The name of the topic for NSQ clients, metadata.name if absent. It cannot change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
@@ -47,6 +51,15 @@ pub struct NsqTopicSpec {
     /// Settings of this topic on every broker, as in {durability: Fsync}. What is absent is left as it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<TopicSettings>,
+    /// What becomes of the topic when this resource is deleted. Retain: it stays on the brokers with its messages.
+    /// DeleteIfEmpty: it goes as soon as it holds no message; until then this resource stays and says why. Delete:
+    /// it goes with its messages.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+    /// What brokers do when somebody pauses the topic or changes its settings by hand. Enforce: they set it back.
+    /// Report: they leave it, and the condition Synced says so. Absent: as the cluster says (spec.topics.driftPolicy).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift_policy: Option<DriftPolicy>,
 }
 
 /// Settings of a topic. What is absent is left as it is on the brokers.

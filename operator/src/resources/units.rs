@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub struct ByteSize(String);
 
 impl ByteSize {
-    const PATTERN: &'static str = "^[0-9]{1,20}(k|M|G|Ki|Mi|Gi)?$";
+    const PATTERN: &'static str = "^[0-9]{1,20}(k|M|G|T|Ki|Mi|Gi|Ti)?$";
 
     /// A size by its text, right or wrong.
     pub fn new(text: impl Into<String>) -> Self {
@@ -36,7 +36,9 @@ impl ByteSize {
             "G" => 1_000_000_000,
             "Ki" => 1 << 10,
             "Mi" => 1 << 20,
+            "T" => 1_000_000_000_000,
             "Gi" => 1 << 30,
+            "Ti" => 1 << 40,
             _ => return None,
         };
         digits.parse::<u64>().ok()?.checked_mul(factor)
