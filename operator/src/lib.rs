@@ -2,6 +2,7 @@
 //! which one of several operators leads. Values in, values out: nothing here opens a socket or a file.
 
 pub mod change;
+pub mod children;
 mod crds;
 mod declaration;
 pub mod drain;

@@ -2,7 +2,7 @@
 //! Pure: the same declaration gives the same plan, whatever the order of its documents. Addresses, folders
 //! and discovery are not here: whoever runs the plan (a StatefulSet, `nsq up`) owns them.
 
-mod flags;
+pub(crate) mod flags;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -7,7 +7,7 @@ use crate::resources::cluster::{BrokerConfig, LookupdConfig};
 use crate::resources::units::{ByteSize, GoDuration, flag_text};
 
 /// Flags of nsqd, sorted.
-pub(super) fn of_broker(config: &BrokerConfig) -> Vec<(String, String)> {
+pub(crate) fn of_broker(config: &BrokerConfig) -> Vec<(String, String)> {
     let BrokerConfig {
         mem_queue_size,
         max_message_size,
@@ -47,7 +47,7 @@ pub(super) fn of_broker(config: &BrokerConfig) -> Vec<(String, String)> {
 }
 
 /// Flags of nsqlookupd, sorted.
-pub(super) fn of_lookupd(config: &LookupdConfig) -> Vec<(String, String)> {
+pub(crate) fn of_lookupd(config: &LookupdConfig) -> Vec<(String, String)> {
     let LookupdConfig { inactive_producer_timeout, tombstone_lifetime } = config;
     sorted([
         ("inactive-producer-timeout", duration(inactive_producer_timeout.as_ref())),

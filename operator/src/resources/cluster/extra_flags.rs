@@ -3,8 +3,8 @@
 
 /// Whoever runs the plan sets these, or they would take the settings out of the resource (`config`) or end
 /// the process (`version`, `help`).
-const OWNED: [&str; 6] = ["config", "data-path", "help", "identity", "node-id", "version"];
-const OWNED_PREFIXES: [&str; 3] = ["broadcast-", "lookupd-", "tls-"];
+const OWNED: [&str; 7] = ["config", "data-path", "help", "identity", "node-id", "topology-file", "version"];
+const OWNED_PREFIXES: [&str; 4] = ["broadcast-", "control-", "lookupd-", "tls-"];
 const OWNED_SUFFIX: &str = "-address";
 
 /// Flags with a field of their own, and the field below `spec.brokers.config`.
@@ -25,7 +25,7 @@ const TYPED: [(&str, &str); 13] = [
 ];
 
 pub(super) const NOT_OWNED: &str = "extraFlags must not set what the operator sets: data-path, node-id, identity, \
-     config, version, help, broadcast-*, lookupd-*, tls-*, *-address";
+     config, version, help, topology-file, broadcast-*, control-*, lookupd-*, tls-*, *-address";
 pub(super) const NOT_TYPED: &str =
     "extraFlags must not set a flag that has a field of its own in spec.brokers.config";
 pub(super) const NO_DASHES: &str = "names in extraFlags have no leading dashes";
