@@ -3,16 +3,20 @@
 
 pub mod change;
 pub mod children;
+pub mod claims;
+pub mod conditions;
 mod crds;
 mod declaration;
 pub mod drain;
 pub mod lease;
 mod nearest;
 pub mod plan;
+pub mod pods;
 mod problem;
 mod relations;
 pub mod resources;
 pub mod rollout;
+pub mod status;
 pub mod topology;
 pub mod validate;
 

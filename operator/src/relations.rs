@@ -52,7 +52,7 @@ pub(crate) fn id_of_cluster(cluster: &NsqCluster) -> ClusterId {
     ClusterId { namespace: namespace_of(cluster), name: cluster.name_any() }
 }
 
-fn cluster_of(namespace: String, reference: &ClusterRef) -> ClusterId {
+pub(crate) fn cluster_of(namespace: String, reference: &ClusterRef) -> ClusterId {
     let ClusterRef { name, namespace: other } = reference.clone();
     ClusterId { namespace: other.unwrap_or(namespace), name }
 }
