@@ -2,6 +2,7 @@
 //! how many brokers there are to be just now. Who applies them, and what becomes of those that are wanted no longer, is
 //! elsewhere; volumes are made by the StatefulSet and are nobody's children.
 
+pub mod declared;
 pub mod names;
 pub mod template;
 
@@ -28,6 +29,8 @@ pub const LABEL_COMPONENT: &str = "nsqube.io/component";
 pub enum ChildKind {
     /// The identity of pods, which gives them no rights.
     ServiceAccount,
+    /// What brokers must have before they open their ports.
+    ConfigMap,
     /// Discovery, or one address for all pods that are ready.
     Service,
     /// How many pods may be taken away at once.
@@ -42,8 +45,9 @@ pub enum ChildKind {
 
 impl ChildKind {
     /// Every kind, in the order in which they are applied: pods come last.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ServiceAccount,
+        Self::ConfigMap,
         Self::Service,
         Self::PodDisruptionBudget,
         Self::NetworkPolicy,
@@ -55,6 +59,7 @@ impl ChildKind {
     pub fn api(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::ServiceAccount => ("v1", "ServiceAccount", "serviceaccounts"),
+            Self::ConfigMap => ("v1", "ConfigMap", "configmaps"),
             Self::Service => ("v1", "Service", "services"),
             Self::PodDisruptionBudget => ("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
             Self::NetworkPolicy => ("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),

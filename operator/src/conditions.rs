@@ -64,6 +64,7 @@ pub enum Reason {
     Serving,
     NoBroker,
     NoLookupd,
+    Applying,
     WaitingForPods,
     RollingUpdate,
     RolloutStuck,
@@ -97,7 +98,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::AllReady,
         Self::InvalidSpec,
         Self::BrokersNotReady,
@@ -109,6 +110,7 @@ impl Reason {
         Self::Serving,
         Self::NoBroker,
         Self::NoLookupd,
+        Self::Applying,
         Self::WaitingForPods,
         Self::RollingUpdate,
         Self::RolloutStuck,

@@ -74,8 +74,8 @@ impl Seen {
 fn trouble(pod: &Pod) -> Option<Trouble> {
     let status = pod.status.as_ref()?;
     let unscheduled = status.conditions.iter().flatten();
-    let unscheduled = unscheduled.filter(|it| it.type_ == "PodScheduled" && it.status == "False");
-    if let Some(condition) = unscheduled.last() {
+    let mut unscheduled = unscheduled.filter(|it| it.type_ == "PodScheduled" && it.status == "False");
+    if let Some(condition) = unscheduled.next_back() {
         let message = condition.message.clone().unwrap_or_default();
         return Some(Trouble { reason: Reason::PodsNotScheduled, message });
     }

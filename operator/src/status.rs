@@ -21,6 +21,8 @@ pub struct Facts {
     pub is_paused: bool,
     /// What could not be written, and why.
     pub failure: Option<String>,
+    /// Something was written whose effect is still to be seen.
+    pub is_settling: bool,
     /// The brokers.
     pub brokers: Crew,
     /// The lookupds.
@@ -171,6 +173,12 @@ fn reconciling(facts: &Facts) -> Option<Said> {
             rollout::Step::Done | rollout::Step::Stuck(_) => {}
         }
     }
+    if facts.is_settling {
+        return yes(
+            Reason::Applying,
+            "changes were written, and what becomes of them is not seen yet".to_owned(),
+        );
+    }
     for crew in [&facts.brokers, &facts.lookupds] {
         if crew.ready < crew.wanted {
             let message = format!("{} of {} {} are ready", crew.ready, crew.wanted, crew.name);
@@ -185,7 +193,7 @@ fn reconciling(facts: &Facts) -> Option<Said> {
 
 fn ready(facts: &Facts, stalled: Option<&Said>, reconciling: Option<&Said>) -> Said {
     let no = |reason, message: &str| Said::no(Type::Ready, reason, message);
-    for said in [stalled, reconciling].into_iter().flatten() {
+    if let Some(said) = stalled.or(reconciling) {
         let trouble = [&facts.brokers, &facts.lookupds].into_iter().find_map(|crew| crew.trouble.as_ref());
         return match (said.reason, trouble) {
             // What Kubernetes says of a pod tells more than that one is waited for.

@@ -181,6 +181,14 @@ impl Claims {
         }
     }
 
+    /// NSQ's name of the topic that a channel belongs to; `None` while its NsqTopic is not there.
+    pub fn topic_of(&self, claim: &ChannelClaim) -> Option<String> {
+        match &claim.of {
+            ChannelOf::Topic(_, topic) => Some(topic.clone()),
+            ChannelOf::Resource(name) => Some(self.named(claim, name)?.topic.clone()),
+        }
+    }
+
     /// Every NsqTopic.
     pub fn topics(&self) -> &[TopicClaim] {
         &self.topics

@@ -20,6 +20,11 @@ pub fn nsq_bench() -> PathBuf {
     binary("NSQ_BENCH", "nsq_bench")
 }
 
+/// The operator; `NSQ_OPERATOR` replaces it.
+pub fn nsq_operator() -> PathBuf {
+    binary("NSQ_OPERATOR", "nsq-operator")
+}
+
 /// The checkout. Asked of the cargo that runs the test: the one that built it may have done so for another checkout
 /// with the same target folder.
 pub fn root() -> PathBuf {
@@ -51,7 +56,18 @@ fn build() -> PathBuf {
         panic!("{} is not in a target folder", exe.display());
     };
     let mut command = cargo();
-    command.args(["build", "--quiet", "--package", "broker", "--package", "lookupd", "--package", "tools"]);
+    command.args([
+        "build",
+        "--quiet",
+        "--package",
+        "broker",
+        "--package",
+        "lookupd",
+        "--package",
+        "tools",
+        "--package",
+        "controller",
+    ]);
     if profile.ends_with("release") {
         command.arg("--release");
     }

@@ -121,7 +121,7 @@ impl Client {
 }
 
 #[track_caller]
-fn prepared(name: &str) -> Option<PathBuf> {
+pub(crate) fn prepared(name: &str) -> Option<PathBuf> {
     static SETUP: OnceLock<(String, String)> = OnceLock::new();
     let (answers, notices) = SETUP.get_or_init(set_up);
     let found = answers.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));

@@ -61,6 +61,14 @@ pub fn request(address: SocketAddr, method: &str, target: &str, body: &[u8]) -> 
     }
 }
 
+/// The same of a server that may be gone.
+///
+/// # Errors
+/// There is no reply, or it is not HTTP.
+pub fn try_request(address: SocketAddr, method: &str, target: &str, body: &[u8]) -> std::io::Result<Reply> {
+    exchange(address, method, target, "", body)
+}
+
 /// The same by somebody who shows this token.
 ///
 /// # Panics
@@ -108,7 +116,7 @@ fn exchange(
     })
 }
 
-fn parse(bytes: &[u8]) -> Option<Reply> {
+pub(crate) fn parse(bytes: &[u8]) -> Option<Reply> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(bytes.get(..end)?).ok()?;
     let mut lines = head.split("\r\n");

@@ -11,6 +11,7 @@ mod cluster;
 pub mod corpus;
 mod dialogue;
 mod http;
+pub mod kube;
 mod link;
 mod lookupd;
 mod nsqd;
@@ -21,14 +22,15 @@ mod waiting;
 pub use auth_server::AuthServer;
 pub use authority::Authority;
 pub use binaries::{
-    nsq_bench as nsq_bench_binary, nsqd as nsqd_binary, nsqlookupd as nsqlookupd_binary, root,
+    nsq_bench as nsq_bench_binary, nsq_operator as nsq_operator_binary, nsqd as nsqd_binary,
+    nsqlookupd as nsqlookupd_binary, root,
 };
 pub use clients::{Client, client, diskqueue, go_client, python_client};
 pub use cluster::Cluster;
 pub use dialogue::Dialogue;
-pub use http::{Reply, request, request_bearing};
+pub use http::{Reply, request, request_bearing, try_request};
 pub use lookupd::Lookupd;
 pub use nsqd::Nsqd;
 pub use peer::{Frame, Message, Peer};
 pub use process::{Process, Signal};
-pub use waiting::{PATIENCE, eventually};
+pub use waiting::{PATIENCE, eventually, eventually_within};

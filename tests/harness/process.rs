@@ -89,6 +89,11 @@ impl Process {
         self.log.lock().tail()
     }
 
+    /// Whether it has ended by now.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_some())
+    }
+
     /// kill -9.
     pub fn kill(&mut self) {
         // An error means that it has ended already.

@@ -10,10 +10,24 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// # Panics
 /// When it does not within [`PATIENCE`]; `what` says what was waited for.
 #[track_caller]
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let limit = Instant::now() + PATIENCE;
+pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    eventually_within(PATIENCE, what, condition);
+}
+
+/// The same of what is known to take longer than [`PATIENCE`].
+///
+/// # Panics
+/// When `condition` does not hold within `patience`.
+#[track_caller]
+pub fn eventually_within(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let limit = Instant::now() + patience;
     while !condition() {
-        assert!(Instant::now() < limit, "not within {} s: {what}", PATIENCE.as_secs());
+        assert!(Instant::now() < limit, "not within {} s: {what}", patience.as_secs());
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// The pause of something that looks again and again by itself, as a kubelet does.
+pub(crate) fn pause(length: Duration) {
+    std::thread::sleep(length);
 }

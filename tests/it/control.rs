@@ -87,7 +87,7 @@ fn a_topology_that_is_too_large_for_a_configmap_comes_packed() {
     gzip.write_all(content.as_bytes()).unwrap();
     std::fs::write(folder.path().join("topology.json.gz"), gzip.finish().unwrap()).unwrap();
     let flag = format!("--topology-file={}", folder.path().display());
-    let mut nsqd = Nsqd::with(&[&flag, ON]);
+    let nsqd = Nsqd::with(&[&flag, ON]);
     assert!(nsqd.topic("a").is_object());
 }
 

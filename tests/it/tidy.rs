@@ -23,7 +23,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("controller", &["operator", "protocol", "daemon"]),
     ("cli", &["broker", "lookupd", "operator", "daemon"]),
     ("tools", &["protocol", "daemon"]),
-    ("tests", &["protocol", "queue", "storage", "daemon", "broker", "lookupd", "operator", "controller", "cli"]),
+    (
+        "tests",
+        &["protocol", "queue", "storage", "daemon", "broker", "lookupd", "operator", "controller", "cli"],
+    ),
     ("fuzz", &["protocol", "daemon", "tests"]),
     ("xtask", &[]),
     ("chaos", &["protocol", "storage", "crashfs"]),

@@ -30,7 +30,12 @@ pub(crate) fn run() -> Result<()> {
     fuzz::all(&environment)?;
     let (nsqd, nsqlookupd) = (surroundings.binary("nsqd"), surroundings.binary("nsqlookupd"));
     let nsq_bench = surroundings.binary("nsq_bench");
-    let binaries = [("NSQD", &*nsqd), ("NSQLOOKUPD", &nsqlookupd), ("NSQ_BENCH", &nsq_bench)];
+    let binaries = [
+        ("NSQD", &*nsqd),
+        ("NSQLOOKUPD", &nsqlookupd),
+        ("NSQ_BENCH", &nsq_bench),
+        ("NSQ_OPERATOR", &operator),
+    ];
     let built = [&environment[..], &binaries].concat();
     step::run("tests", &["test", "--workspace"], &built)
 }

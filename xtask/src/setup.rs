@@ -1,9 +1,10 @@
-//! `cargo xtask setup`: the client programs that the tests run against our daemons, ready in the cache. Prints
+//! `cargo xtask setup`: the programs that the tests run beside our daemons (clients, Kubernetes), ready in the cache. Prints
 //! `NAME=PATH` per client on stdout, which is how the tests ask for them. Toolchains are never installed, only asked
 //! for: a missing one skips its clients with a notice, or fails on CI. How each language builds is in its own file.
 
 mod go;
 mod java;
+mod kube;
 mod node;
 mod python;
 mod rust;
@@ -27,6 +28,7 @@ const CLIENTS: &[(&str, Make)] = &[
     ("node", node::client),
     ("java", java::client),
     ("rust-client", rust::client),
+    ("kube", kube::programs),
 ];
 
 /// Those that only the long run needs.

@@ -2,11 +2,26 @@
 //! brokers. Everything here is an edge; what is decided is decided by values in, values out, over there.
 
 pub mod agenda;
+pub mod apply;
 pub mod brokers;
+pub mod context;
+pub mod declare;
+pub mod http;
 pub mod leader;
+pub mod look;
+pub mod metrics;
+pub mod observe;
+pub mod run;
+pub mod secret;
+pub mod tell;
+pub mod topics;
+pub mod watches;
 
 use std::error::Error as _;
 use std::hash::{BuildHasher as _, RandomState};
+
+/// The version of the operator, as its images are tagged.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// A number in 0..1 that nobody foresees, to spread what would come at once.
 pub(crate) fn chance() -> f64 {

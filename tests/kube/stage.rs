@@ -1,0 +1,97 @@
+//! What every test here stands on: an API, somebody who runs pods, an operator, and short ways to ask for things.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use harness::kube::{Kube, Kubelet};
+use harness::{Process, eventually, nsq_operator_binary, request};
+use serde_json::Value;
+
+/// An API with an operator and pods that run.
+pub(crate) struct Stage {
+    pub(crate) operator: Process,
+    pub(crate) kubelet: Kubelet,
+    pub(crate) kube: Arc<Kube>,
+}
+
+impl Stage {
+    /// `network` is the loopback network of its pods, another one for each test.
+    #[track_caller]
+    pub(crate) fn set(network: u8) -> Option<Self> {
+        let kube = Arc::new(Kube::start()?);
+        let kubelet = Kubelet::start(&kube, network);
+        let operator = operator(&kube);
+        Some(Self { operator, kubelet, kube })
+    }
+
+    /// Declares `prod`, with this spec, and waits until it is ready.
+    #[track_caller]
+    pub(crate) fn cluster(&self, spec: &str) {
+        self.declare("NsqCluster", "prod", spec);
+        self.becomes("nsqclusters/prod", "Ready", "True", "AllReady");
+    }
+
+    /// Applies a resource of ours; `spec` in YAML's short form.
+    #[track_caller]
+    pub(crate) fn declare(&self, kind: &str, name: &str, spec: &str) {
+        self.kube.apply(&format!(
+            "{{apiVersion: nsqube.io/v1alpha1, kind: {kind}, metadata: {{name: {name}, namespace: default}}, spec: {spec}}}"
+        ));
+    }
+
+    /// A resource of ours, as `nsqtopics/orders`.
+    #[track_caller]
+    pub(crate) fn of(&self, what: &str) -> Option<Value> {
+        self.kube.get(&format!("/apis/nsqube.io/v1alpha1/namespaces/default/{what}"))
+    }
+
+    /// Waits for a condition, about the generation that is there.
+    #[track_caller]
+    pub(crate) fn becomes(&self, what: &str, kind: &str, status: &str, reason: &str) {
+        let mut last = Value::Null;
+        eventually(&format!("{what} has {kind}={status}/{reason}"), || {
+            last = self.of(what).unwrap_or_default();
+            let generation = last.pointer("/metadata/generation");
+            let is_current = last.pointer("/status/observedGeneration") == generation;
+            let found = condition(&last, kind);
+            is_current && found.is_some_and(|(is, why)| is == status && why == reason)
+        });
+    }
+
+    /// Where a broker's HTTP API is.
+    pub(crate) fn broker(&self, ordinal: u32) -> SocketAddr {
+        let mut ip = None;
+        eventually(&format!("broker {ordinal} runs"), || {
+            ip = self.kubelet.ip(&format!("default/prod-broker-{ordinal}"));
+            ip.is_some()
+        });
+        SocketAddr::new(ip.unwrap(), 4151)
+    }
+
+    /// What a broker says of a topic, if it has it.
+    pub(crate) fn topic(&self, ordinal: u32, name: &str) -> Option<Value> {
+        let stats =
+            request(self.broker(ordinal), "GET", &format!("/stats?format=json&topic={name}"), b"").json();
+        stats.pointer("/topics/0").cloned()
+    }
+
+    #[track_caller]
+    pub(crate) fn publish(&self, ordinal: u32, topic: &str, body: &str) {
+        request(self.broker(ordinal), "POST", &format!("/pub?topic={topic}"), body.as_bytes()).ok();
+    }
+}
+
+/// An operator for `kube`, from its administrator's view.
+pub(crate) fn operator(kube: &Kube) -> Process {
+    let arguments = ["run", "--http-address=127.0.0.1:0", "--log-format=text"].map(str::to_owned);
+    let config = kube.config().display().to_string();
+    Process::start_in(&nsq_operator_binary(), &arguments, &[("KUBECONFIG", &config)])
+}
+
+/// Status and reason of a condition.
+pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> Option<(&'a str, &'a str)> {
+    let conditions = object.pointer("/status/conditions")?.as_array()?;
+    let found = conditions.iter().find(|it| it.get("type").is_some_and(|found| found == kind))?;
+    let reason = found.get("reason").and_then(Value::as_str).unwrap_or_default();
+    Some((found.get("status")?.as_str()?, reason))
+}
