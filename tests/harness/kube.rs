@@ -76,6 +76,26 @@ impl Kube {
         Some(kube)
     }
 
+    /// Where Helm and the other programs are.
+    pub fn programs(&self) -> &Path {
+        self.kubectl.parent().unwrap_or(Path::new("."))
+    }
+
+    /// A kubeconfig of a ServiceAccount, with no more rights than it was given.
+    ///
+    /// # Panics
+    /// When there is no such ServiceAccount.
+    #[track_caller]
+    pub fn config_of(&self, namespace: &str, account: &str) -> PathBuf {
+        let token = self.kubectl(&["create", "token", account, "-n", namespace, "--duration=2h"]);
+        let admin =
+            std::fs::read_to_string(&self.config).unwrap_or_else(|error| panic!("kubeconfig: {error}"));
+        let path = self.folder.path().join(format!("{account}.kubeconfig"));
+        let config = admin.replace(ADMIN, token.trim());
+        std::fs::write(&path, config).unwrap_or_else(|error| panic!("cannot write a kubeconfig: {error}"));
+        path
+    }
+
     /// A kubeconfig of an administrator.
     pub fn config(&self) -> &Path {
         &self.config

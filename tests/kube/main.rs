@@ -3,6 +3,8 @@
 //! B's.
 
 #[cfg(test)]
+mod charts;
+#[cfg(test)]
 mod cluster;
 #[cfg(test)]
 mod scale;

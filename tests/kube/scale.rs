@@ -126,7 +126,14 @@ fn an_operator_that_is_killed_again_and_again_scales_all_the_same() {
             stage.operator.wait_for_line(step);
             stage.operator.kill();
             kills += 1;
-            stage.kube.kubectl(&["delete", "lease", "nsq-operator", "--ignore-not-found"]);
+            stage.kube.kubectl(&[
+                "delete",
+                "lease",
+                "nsq-operator",
+                "-n",
+                "nsqube-system",
+                "--ignore-not-found",
+            ]);
             stage.operator = operator(&stage.kube);
         }
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use harness::kube::{Kube, Kubelet};
-use harness::{Process, eventually, nsq_operator_binary, request};
+use harness::{Process, eventually, nsq_operator_binary, request, root};
 use serde_json::Value;
 
 /// An API with an operator and pods that run.
@@ -20,6 +20,13 @@ impl Stage {
     pub(crate) fn set(network: u8) -> Option<Self> {
         let kube = Arc::new(Kube::start()?);
         let kubelet = Kubelet::start(&kube, network);
+        // As users install it; its Deployment stays without pods, for there are no nodes.
+        kube.kubectl(&[
+            "apply",
+            "--server-side",
+            "-f",
+            &root().join("manifests/install.yaml").display().to_string(),
+        ]);
         let operator = operator(&kube);
         Some(Self { operator, kubelet, kube })
     }
@@ -48,12 +55,13 @@ impl Stage {
     /// Waits for a condition, about the generation that is there.
     #[track_caller]
     pub(crate) fn becomes(&self, what: &str, kind: &str, status: &str, reason: &str) {
-        let mut last = Value::Null;
+        let mut last = Last(Value::Null);
         eventually(&format!("{what} has {kind}={status}/{reason}"), || {
-            last = self.of(what).unwrap_or_default();
+            last.0 = self.of(what).unwrap_or_default();
+            let last = &last.0;
             let generation = last.pointer("/metadata/generation");
             let is_current = last.pointer("/status/observedGeneration") == generation;
-            let found = condition(&last, kind);
+            let found = condition(last, kind);
             is_current && found.is_some_and(|(is, why)| is == status && why == reason)
         });
     }
@@ -81,10 +89,22 @@ impl Stage {
     }
 }
 
-/// An operator for `kube`, from its administrator's view.
+/// What was seen last, which a test that fails shows.
+struct Last(Value);
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- as it was last ---\n{:#}", self.0.pointer("/status").unwrap_or(&Value::Null));
+        }
+    }
+}
+
+/// An operator for `kube`, with the rights of the chart and no more.
 pub(crate) fn operator(kube: &Kube) -> Process {
-    let arguments = ["run", "--http-address=127.0.0.1:0", "--log-format=text"].map(str::to_owned);
-    let config = kube.config().display().to_string();
+    let arguments = ["run", "--http-address=127.0.0.1:0", "--log-format=text", "--namespace=nsqube-system"];
+    let arguments = arguments.map(str::to_owned);
+    let config = kube.config_of("nsqube-system", "nsq-operator").display().to_string();
     Process::start_in(&nsq_operator_binary(), &arguments, &[("KUBECONFIG", &config)])
 }
 

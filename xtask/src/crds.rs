@@ -1,5 +1,5 @@
-//! `cargo xtask crds`: manifests/crds is what `nsq-operator crds` prints, one file per resource. The types in crate
-//! operator are the only source; nobody edits the files.
+//! `cargo xtask crds`: manifests/crds and the chart's definitions are what `nsq-operator crds` prints, one file per resource. The types in crate
+//! operator are the only source; nobody edits the files. `cargo xtask manifests` is in manifests.rs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,13 +12,16 @@ use crate::step::{cargo, root};
 
 /// Rewrite the files and remove those of resources that no longer exist.
 pub(crate) fn write() -> Result<()> {
-    let folder = folder()?;
     let wanted = generate(None)?;
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    for name in present(&folder)?.keys().filter(|name| !wanted.contains_key(*name)) {
+    folders()?.iter().try_for_each(|folder| write_into(folder, &wanted))
+}
+
+fn write_into(folder: &Path, wanted: &BTreeMap<String, String>) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    for name in present(folder)?.keys().filter(|name| !wanted.contains_key(*name)) {
         fs::remove_file(folder.join(name)).with_context(|| format!("cannot remove {name}"))?;
     }
-    for (name, text) in &wanted {
+    for (name, text) in wanted {
         fs::write(folder.join(name), text).with_context(|| format!("cannot write {name}"))?;
     }
     Ok(())
@@ -30,7 +33,11 @@ pub(crate) fn write() -> Result<()> {
 /// Names every file that is missing, stale or left over.
 pub(crate) fn check(operator: Option<&Path>) -> Result<()> {
     let wanted = generate(operator)?;
-    let found = present(&folder()?)?;
+    folders()?.iter().try_for_each(|folder| compare(folder, &wanted))
+}
+
+fn compare(folder: &Path, wanted: &BTreeMap<String, String>) -> Result<()> {
+    let found = present(folder)?;
     let stale: Vec<&str> = wanted
         .keys()
         .chain(found.keys().filter(|name| !wanted.contains_key(*name)))
@@ -41,13 +48,16 @@ pub(crate) fn check(operator: Option<&Path>) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "manifests/crds is not what the operator's types give ({}). Run `cargo xtask crds`",
+        "{} is not what the operator's types give ({}). Run `cargo xtask crds`",
+        folder.display(),
         stale.join(", ")
     )
 }
 
-fn folder() -> Result<PathBuf> {
-    Ok(root()?.join("manifests").join("crds"))
+/// The chart has its own: Helm packs nothing from outside its folder.
+fn folders() -> Result<[PathBuf; 2]> {
+    let root = root()?;
+    Ok([root.join("manifests/crds"), root.join("charts/nsqube-operator/definitions")])
 }
 
 fn present(folder: &Path) -> Result<BTreeMap<String, String>> {

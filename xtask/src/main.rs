@@ -10,6 +10,7 @@ mod docs;
 mod figures;
 mod fuzz;
 mod images;
+mod manifests;
 mod setup;
 mod step;
 
@@ -29,7 +30,8 @@ usage: cargo xtask TASK
   figures FILE   write what nsq_bench --json=FILE measured into docs/performance.md; one file for each run
   images         build the container images without a container engine, into target/images
   fuzz TARGET    mutate input for a target, or `all`: --seconds 30 --seed 1, or --replay FILE
-  crds           rewrite manifests/crds from the operator's types
+  crds           rewrite manifests/crds, and the chart's copy, from the operator's types
+  manifests      rewrite manifests/install*.yaml from the operator's chart
   docs           rewrite docs/reference/nsqd.md and nsqlookupd.md from the daemons' option tables
   docs --check   fail if they are not what the tables give
   crds --check   fail if manifests/crds is not what the operator's types give
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         ["interop"] => interop(&[]),
         ["interop", "--all"] => interop(&["--features", "all-clients"]),
         ["crds"] => crds::write(),
+        ["manifests"] => manifests::write(),
         ["crds", "--check"] => crds::check(None),
         ["docs"] => docs::write(),
         ["docs", "--check"] => docs::check(None),

@@ -62,6 +62,14 @@ pub(crate) fn run(is_long_run: bool) -> Result<()> {
     Ok(())
 }
 
+/// The folder with the programs of a test cluster, made if nobody has yet.
+///
+/// # Errors
+/// Go is missing, or the build fails.
+pub(crate) fn kubernetes() -> Result<PathBuf> {
+    kube::programs()
+}
+
 fn version_of(program: &str, flag: &str) -> Result<String> {
     let output =
         Command::new(program).arg(flag).output().with_context(|| format!("`{program}` does not start"))?;

@@ -53,6 +53,11 @@ impl Applier {
     ) -> kube::Result<bool> {
         let name = (id.namespace.clone(), child.kind, child.name.clone());
         let digest = digest(&child.object);
+        // One that is not watched is applied once by each operator, and when it changes.
+        let is_unwatched = child.kind == ChildKind::PodMonitor;
+        if is_unwatched && self.locked().get(&name).is_some_and(|done| done.digest == digest) {
+            return Ok(false);
+        }
         let known = present.is_some_and(|present| {
             let done = Done { digest: digest.clone(), version: present.version.clone() };
             self.locked().get(&name) == Some(&done)
@@ -80,6 +85,27 @@ impl Applier {
         let deleted = self.api(child.kind, &id.namespace).delete(&child.name, &params).await;
         self.locked().remove(&(id.namespace.clone(), child.kind, child.name.clone()));
         gone(deleted.map(drop))
+    }
+
+    /// Deletes the PodMonitor of a cluster, if there is one and it is the cluster's own.
+    ///
+    /// # Errors
+    /// The API server refused it.
+    pub async fn delete_monitor(&self, id: &ClusterId, cluster_uid: &str) -> kube::Result<()> {
+        let api = self.api(ChildKind::PodMonitor, &id.namespace);
+        let found = match api.get(&id.name).await {
+            Ok(found) => found,
+            // Also where the kind itself is not known.
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let mut owners = found.metadata.owner_references.iter().flatten();
+        if !owners.any(|owner| owner.uid == cluster_uid) {
+            return Ok(());
+        }
+        let name = (id.namespace.clone(), ChildKind::PodMonitor, id.name.clone());
+        self.locked().remove(&name);
+        gone(api.delete(&id.name, &DeleteParams::background()).await.map(drop))
     }
 
     /// Forgets a cluster that is gone.

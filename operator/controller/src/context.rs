@@ -50,6 +50,8 @@ pub struct Memory {
     /// The topics that each broker, by the name of its pod, has confirmed. A pod that restarts reads them from its
     /// volume or from the ConfigMap before it serves, so that this stays true.
     pub confirmed: HashMap<String, Arc<Vec<DeclaredTopic>>>,
+    /// A PodMonitor that is wanted no longer was looked for.
+    pub monitor_is_gone: bool,
     /// The status that was written last.
     pub status: Option<Value>,
 }

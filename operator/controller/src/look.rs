@@ -168,6 +168,7 @@ impl Work<'_> {
             self.apply_one(child).await;
         }
         self.sweep(&all).await;
+        self.sweep_monitor().await;
         if self.facts.too_large.is_some() || self.facts.failure.is_some() {
             return None;
         }
@@ -209,6 +210,25 @@ impl Work<'_> {
                 let failure = format!("{} {}: {}", child.kind.api().1, child.name, crate::told(&error));
                 self.facts.failure.get_or_insert(failure);
             }
+        }
+    }
+
+    /// PodMonitors are not watched, since their definition may not be there: one that is wanted no longer is looked for
+    /// once.
+    async fn sweep_monitor(&mut self) {
+        let is_wanted = self.seen.cluster.spec.observability.pod_monitor.enabled;
+        let was_gone = self.context.remembered(self.id).monitor_is_gone;
+        if is_wanted == was_gone {
+            self.context.remember(self.id, |memory| memory.monitor_is_gone = !is_wanted);
+        }
+        if is_wanted || was_gone {
+            return;
+        }
+        let uid = self.seen.cluster.uid().unwrap_or_default();
+        if let Err(error) = self.context.applier.delete_monitor(self.id, &uid).await {
+            self.context.remember(self.id, |memory| memory.monitor_is_gone = false);
+            let failure = format!("PodMonitor {}: {}", self.id.name, crate::told(&error));
+            self.facts.failure.get_or_insert(failure);
         }
     }
 
@@ -345,7 +365,8 @@ impl Work<'_> {
         let status = self.status(resolved, told);
         tell::cluster(self.context, self.id, &self.seen.cluster, status).await?;
         topics::tell(self.context, self.id, &self.seen, claims, resolved).await?;
-        if self.facts.failure.is_some() {
+        if let Some(failure) = &self.facts.failure {
+            tracing::warn!(cluster = %self.id, failure, "could not be done; it is tried again");
             return Ok(Outcome::Failed);
         }
         let under_way = self.facts.brokers.ready < self.facts.brokers.wanted
