@@ -16,7 +16,7 @@ use storage::{Bug, Chunk, Read, is_planted};
 use crate::context::Context;
 use crate::durability::Durability;
 use crate::figures::ChannelFigures;
-use crate::outbox::{self, Outbox};
+use crate::outbox::{OUTBOX_BYTES_MAX, Outbox};
 use crate::record;
 use crate::topic::Topic;
 
@@ -472,14 +472,14 @@ impl Outlet<Arc<Outbox>> for Delivery<'_> {
         self.begin_turn(to);
         let stored =
             self.loaded.chunk_with(self.fetched).and_then(|chunk| match chunk.record_at(self.fetched) {
-                Read::Record(record) => record::read(record.payload),
+                Read::Record(found) => Some((found.seq, record::read(found.payload)?)),
                 _ => None,
             });
         // A record that was fetched is there; were it not, the message would time out and come again.
-        let (Some(stored), Some((_, bytes))) = (stored, &mut self.turn) else { return Room::Full };
-        let published = protocol::message_timestamp(stored.frame).unwrap_or(self.now.wall.0);
-        self.waited = self.figures.deliver(published, attempts, self.now.wall);
-        if outbox::put_message(bytes, stored.frame, attempts) { Room::Left } else { Room::Full }
+        let (Some((seq, stored)), Some((_, bytes))) = (stored, &mut self.turn) else { return Room::Full };
+        self.waited = self.figures.deliver(stored.timestamp_ns, attempts, self.now.wall);
+        stored.encode(bytes, seq, attempts);
+        if bytes.len() < OUTBOX_BYTES_MAX { Room::Left } else { Room::Full }
     }
 
     fn waited(&self) -> Age {

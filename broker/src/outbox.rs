@@ -143,13 +143,3 @@ impl Outbox {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// Put a message behind `bytes`; false when nothing more should be put there now.
-pub(crate) fn put_message(bytes: &mut Vec<u8>, frame: &[u8], attempts: u16) -> bool {
-    let start = bytes.len();
-    bytes.extend_from_slice(frame);
-    if let Some(copy) = bytes.get_mut(start..) {
-        protocol::patch_attempts(copy, attempts);
-    }
-    bytes.len() < OUTBOX_BYTES_MAX
-}

@@ -125,9 +125,7 @@ impl Topic {
         for body in bodies {
             left = left.saturating_sub(1);
             log.batch_bytes += body.len() as u64;
-            log.log.append(left, |seq, out| {
-                record::write(out, self.context.node.message_id(seq), now.wall.0, due, body);
-            });
+            log.log.append(left, |_, out| record::write(out, self.context.node, now.wall.0, due, body));
         }
         Ok(log.batch.get_or_insert_default().receipt())
     }

@@ -24,8 +24,6 @@ pub const MESSAGE_FRAME_OVERHEAD: usize = FRAME_HEADER_BYTES + MESSAGE_HEADER_BY
 
 const FRAME_HEADER_BYTES: usize = 8;
 const TYPE_BYTES: usize = 4;
-const TIMESTAMP_AT: usize = FRAME_HEADER_BYTES;
-const ATTEMPTS_AT: usize = TIMESTAMP_AT + 8;
 const RESPONSE: u32 = 0;
 const ERROR: u32 = 1;
 const MESSAGE: u32 = 2;
@@ -54,14 +52,14 @@ pub fn encode_error(out: &mut Vec<u8>, error: &Error) {
     out.put_slice(text.as_bytes());
 }
 
-/// Appends one whole MESSAGE frame; storage keeps messages in this form, so that delivery is a copy.
+/// Appends one whole MESSAGE frame.
 ///
 /// ```text
 /// u32 size | u32 2 | i64 timestamp | u16 attempts | 16 id | body
 /// 0          4       8               16             18      34
 /// ```
 pub fn encode_message(out: &mut impl BufMut, head: &MessageHead, body: &[u8]) {
-    // One put for the whole head: a storage buffer checks its room on every call.
+    // One put for the whole head: a buffer checks its room on every call.
     let mut bytes = [0; MESSAGE_FRAME_OVERHEAD];
     let mut rest = bytes.as_mut_slice();
     put_header(&mut rest, MESSAGE, MESSAGE_HEADER_BYTES + body.len());
@@ -70,24 +68,6 @@ pub fn encode_message(out: &mut impl BufMut, head: &MessageHead, body: &[u8]) {
     rest.put_slice(head.id.as_bytes());
     out.put_slice(&bytes);
     out.put_slice(body);
-}
-
-/// Overwrites the attempts in a frame that [`encode_message`] wrote; does nothing when it is too short for
-/// one.
-pub fn patch_attempts(frame: &mut [u8], attempts: u16) {
-    if let Some(place) = frame.get_mut(ATTEMPTS_AT..).and_then(|rest| rest.first_chunk_mut()) {
-        *place = attempts.to_be_bytes();
-    }
-}
-
-/// The timestamp in a frame that [`encode_message`] wrote.
-pub fn message_timestamp(frame: &[u8]) -> Option<i64> {
-    frame.get(TIMESTAMP_AT..)?.first_chunk().map(|bytes| i64::from_be_bytes(*bytes))
-}
-
-/// The body in a frame that [`encode_message`] wrote.
-pub fn message_body(frame: &[u8]) -> Option<&[u8]> {
-    frame.get(MESSAGE_FRAME_OVERHEAD..)
 }
 
 /// A frame as a client sees it.
@@ -246,23 +226,5 @@ mod tests {
         for (bytes, error) in cases {
             assert_eq!(decode_frame(bytes, 100).as_ref(), Err(error));
         }
-    }
-
-    #[test]
-    fn stored_frame_is_patched_and_read_in_place() {
-        let mut frame = message();
-        patch_attempts(&mut frame, 0x0a0b);
-        assert_eq!(&frame[16..18], b"\x0a\x0b");
-        assert_eq!(message_timestamp(&frame), Some(HEAD.timestamp_ns));
-        assert_eq!(message_body(&frame), Some(&b"hi"[..]));
-    }
-
-    #[test]
-    fn short_frame_is_left_alone() {
-        let mut frame = [7; 17];
-        patch_attempts(&mut frame, 0);
-        assert_eq!(frame, [7; 17]);
-        assert_eq!(message_timestamp(&frame[..15]), None);
-        assert_eq!(message_body(&frame), None);
     }
 }

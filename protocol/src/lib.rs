@@ -24,8 +24,7 @@ pub use decode::{DecodeError, Decoder, FINISH_BYTES};
 pub use error::{Code, Error};
 pub use frame::{
     CLOSE_WAIT, Frame, FrameError, HEARTBEAT, MAGIC_V1, MAGIC_V2, MESSAGE_FRAME_OVERHEAD, MessageHead, OK,
-    decode_frame, encode_error, encode_message, encode_response, message_body, message_timestamp,
-    patch_attempts,
+    decode_frame, encode_error, encode_message, encode_response,
 };
 pub use identify::{BufferSize, BufferTimeout, Granted, Heartbeat, Identify, IdentifyLimits};
 pub use message::{MESSAGE_HEADER_BYTES, MessageId};

@@ -15,6 +15,6 @@ pub(super) fn of_message_at(topic: &Topic, offset: u64) -> Option<f64> {
         None => topic.disk_reader(offset)?.read(READ_BYTES).ok()?,
     };
     let Read::Record(found) = chunk.record_at(offset) else { return None };
-    let published = protocol::message_timestamp(record::read(found.payload)?.frame)?;
+    let published = record::read(found.payload)?.timestamp_ns;
     Some(topic.context.clock.wall_ns().saturating_sub(published).max(0) as f64 / 1e9)
 }

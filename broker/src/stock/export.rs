@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use protocol::{ChannelName, MessageHead, MessageId, TopicName, message_body, message_timestamp};
+use protocol::{ChannelName, TopicName};
 use stock::{ChannelEntry, Metadata, QueueName, TopicEntry};
 use storage::StorageError;
 use storage::{
@@ -25,8 +25,6 @@ use crate::record;
 const READ_BYTES: usize = 1 << 20;
 /// What stock is told about who wrote its list; it does not look.
 const STOCK_VERSION: &str = "1.3.0";
-/// Where the id stands in a MESSAGE frame.
-const ID_AT: usize = 18;
 
 /// What an export goes by.
 #[derive(Debug, Clone, Copy)]
@@ -171,9 +169,7 @@ impl TopicExport {
             report.damaged += 1;
             return Ok(());
         };
-        let (Some(head), Some(body)) = (head(message.frame), message_body(message.frame)) else {
-            return Ok(());
-        };
+        let (head, body) = (message.head(seq, 0), message.body);
         let mut is_kept = false;
         if seq >= self.shown_to.seq {
             self.own.put(&head, 0, body)?;
@@ -269,9 +265,4 @@ fn attempts(cursor: &CursorState, seq: u64) -> u16 {
         Some(pending) => pending.attempts,
         None => u16::from(seq < cursor.delivered && !cursor.untouched.contains(seq)),
     }
-}
-
-fn head(frame: &[u8]) -> Option<MessageHead> {
-    let id = MessageId::new(*frame.get(ID_AT..)?.first_chunk()?);
-    Some(MessageHead { timestamp_ns: message_timestamp(frame)?, attempts: 0, id })
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use protocol::{MESSAGE_FRAME_OVERHEAD, TopicName};
+use protocol::TopicName;
 use stock::{Message, QueueName};
 use storage::{Disk, Entry, Journal, Log, LogOptions, Position, StorageError};
 
@@ -29,7 +29,7 @@ const COMMIT_BYTES: usize = 1 << 20;
 /// Written bytes that are synced together, so that the last sync is not one of everything.
 const SYNC_BYTES: usize = 64 << 20;
 /// How much longer than its body a record is on disk, for counting without writing.
-const STORED_OVERHEAD: usize = 20 + 1 + MESSAGE_FRAME_OVERHEAD;
+const STORED_OVERHEAD: usize = 20 + record::PLAIN_OVERHEAD;
 /// Ranges that a channel does not own, noted together.
 const RANGES_MAX: usize = 512;
 
@@ -199,9 +199,8 @@ impl Target {
                 };
             }
             Some((log, _)) => {
-                let write = |seq: u64, out: &mut BytesMut| {
-                    let id = settings.node.message_id(seq);
-                    record::write(out, id, message.timestamp_ns, None, &message.body);
+                let write = |_, out: &mut BytesMut| {
+                    record::write(out, settings.node, message.timestamp_ns, None, &message.body);
                 };
                 log.append(0, write);
                 self.at = log.tail();

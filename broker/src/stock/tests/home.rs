@@ -19,7 +19,7 @@ fn ours(messages: &[(&str, Option<WallTime>)]) -> (FakeDisk, PathBuf, Vec<Positi
     let mut places = Vec::new();
     for (body, due) in messages {
         places.push(log.tail());
-        log.append(0, |seq, out| record::write(out, Node::new(5).message_id(seq), 7, *due, body.as_bytes()));
+        log.append(0, |_, out| record::write(out, Node::new(5), 7, *due, body.as_bytes()));
         log.commit().unwrap();
     }
     places.push(log.tail());
