@@ -160,6 +160,16 @@ impl Kube {
         }
     }
 
+    /// Makes an object.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[track_caller]
+    pub fn create(&self, list: &str, object: &Value) {
+        let reply = self.ask("POST", list, "application/json", Some(object));
+        assert_eq!(reply.status, 201, "POST {list}: {}", reply.text());
+    }
+
     /// A JSON merge patch; `None` if the object is not there.
     ///
     /// # Panics

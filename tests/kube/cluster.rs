@@ -34,14 +34,6 @@ fn versions(stage: &Stage) -> Vec<(String, String)> {
     all
 }
 
-/// How many requests that write the operator has made, leases and events aside.
-fn writes(stage: &Stage) -> u64 {
-    let address = stage.operator.address("HTTP");
-    let page = harness::request(address, "GET", "/metrics", b"").ok().text();
-    let counts = page.lines().filter(|line| line.starts_with("nsq_operator_writes_total"));
-    counts.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
-}
-
 #[test]
 fn an_empty_spec_becomes_a_cluster_that_serves_and_is_then_left_alone() {
     let Some(stage) = Stage::set(21) else { return };
@@ -51,17 +43,13 @@ fn an_empty_spec_becomes_a_cluster_that_serves_and_is_then_left_alone() {
     println!("{}", stage.kube.kubectl(&["get", "nsqc,nsqt,sts,pods,svc,cm,pdb"]));
     stage.publish(0, "orders", "hello");
     // Several looks later nothing was written, and nobody was asked to write anything.
-    let looks = || {
-        let page = harness::request(stage.operator.address("HTTP"), "GET", "/metrics", b"").text();
-        let line = page.lines().find(|line| line.starts_with("nsq_operator_reconcile_total{result=\"ok\"}"));
-        line.map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
-    };
+    let looks = || stage.figure("nsq_operator_reconcile_total{result=\"ok\"}");
     let settled = looks();
-    eventually("two looks at a cluster that is at rest", || looks() >= settled + 2.0);
-    let (before, written, from) = (versions(&stage), writes(&stage), looks());
-    eventually("two more looks", || looks() >= from + 2.0);
+    eventually("two looks at a cluster that is at rest", || looks() >= settled + 2);
+    let (before, written, from) = (versions(&stage), stage.writes(), looks());
+    eventually("two more looks", || looks() >= from + 2);
     assert_eq!(versions(&stage), before);
-    assert_eq!(writes(&stage), written, "{}", stage.operator.log());
+    assert_eq!(stage.writes(), written, "{}", stage.operator.log());
 }
 
 #[test]

@@ -83,6 +83,18 @@ impl Stage {
         stats.pointer("/topics/0").cloned()
     }
 
+    /// The sum of all figures of the operator whose line begins so.
+    pub(crate) fn figure(&self, start: &str) -> u64 {
+        let page = request(self.operator.address("HTTP"), "GET", "/metrics", b"").ok().text();
+        let figures = page.lines().filter(|line| line.starts_with(start));
+        figures.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
+    }
+
+    /// How many writes the operator has made, leases and events aside.
+    pub(crate) fn writes(&self) -> u64 {
+        self.figure("nsq_operator_writes_total")
+    }
+
     #[track_caller]
     pub(crate) fn publish(&self, ordinal: u32, topic: &str, body: &str) {
         request(self.broker(ordinal), "POST", &format!("/pub?topic={topic}"), body.as_bytes()).ok();

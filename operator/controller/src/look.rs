@@ -369,10 +369,11 @@ impl Work<'_> {
             tracing::warn!(cluster = %self.id, failure, "could not be done; it is tried again");
             return Ok(Outcome::Failed);
         }
+        let may_change = self.facts.problems.is_empty() && !self.facts.is_paused;
         let under_way = self.facts.brokers.ready < self.facts.brokers.wanted
             || self.facts.lookupds.ready < self.facts.lookupds.wanted
             || self.facts.synced < self.facts.brokers.ready;
-        if under_way {
+        if may_change && under_way {
             self.again(WAITING);
         }
         let resync = self.seen.cluster.spec.topics.resync_interval.as_ref();

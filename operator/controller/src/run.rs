@@ -16,7 +16,7 @@ use operator::children::Images;
 use operator::plan::ClusterId;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 
 use crate::agenda::{Agenda, Outcome};
 use crate::apply::{Applier, MANAGER};
@@ -113,6 +113,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         wished,
         agenda: Agenda::new(),
         looks: JoinSet::new(),
+        keys: HashMap::new(),
         began: Instant::now(),
         concurrency: settings.concurrency.max(1),
         leading,
@@ -123,7 +124,11 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         () = work.until(&shutdown) => Ok(()),
         lost = lost => lost,
     };
-    work.finish().await;
+    match &ended {
+        Ok(()) => work.finish().await,
+        // Another one leads, or may: whatever is under way must not write any more.
+        Err(_) => work.looks.shutdown().await,
+    }
     finished.trigger();
     shutdown.trigger();
     drop(tasks);
@@ -162,7 +167,9 @@ struct Work {
     context: Arc<Context>,
     wished: UnboundedReceiver<Wish>,
     agenda: Agenda<ClusterId>,
-    looks: JoinSet<(ClusterId, Outcome)>,
+    looks: JoinSet<Outcome>,
+    /// What each of them looks at.
+    keys: HashMap<task::Id, ClusterId>,
     began: Instant,
     concurrency: usize,
     leading: watch::Receiver<bool>,
@@ -179,7 +186,7 @@ impl Work {
             tokio::select! {
                 () = shutdown.wait() => return,
                 Some(wish) = self.wished.recv() => self.note(wish),
-                Some(done) = self.looks.join_next() => self.end(done),
+                Some(done) = self.looks.join_next_with_id() => self.end(done),
                 () = tokio::time::sleep(pause) => {}
                 _ = self.leading.changed() => {}
             }
@@ -204,17 +211,20 @@ impl Work {
         while self.may_look() && self.agenda.under_way() < self.concurrency {
             let Some(key) = self.agenda.begin(self.began.elapsed()) else { break };
             let context = Arc::clone(&self.context);
-            self.looks.spawn(async move {
-                let outcome = looked(&context, &key).await;
-                (key, outcome)
-            });
+            let own = key.clone();
+            let look = self.looks.spawn(async move { looked(&context, &own).await });
+            self.keys.insert(look.id(), key);
         }
         self.context.metrics.state().under_way = self.agenda.under_way();
     }
 
-    fn end(&mut self, done: Result<(ClusterId, Outcome), tokio::task::JoinError>) {
-        // A look does not panic; were it to, its cluster would stay under way, and the log has the reason.
-        let Ok((key, outcome)) = done else { return };
+    fn end(&mut self, done: Result<(task::Id, Outcome), task::JoinError>) {
+        let (look, outcome) = match done {
+            Ok(done) => done,
+            // It panicked, as the log has it: its cluster is not forgotten for that.
+            Err(error) => (error.id(), Outcome::Failed),
+        };
+        let Some(key) = self.keys.remove(&look) else { return };
         self.agenda.end(key, self.began.elapsed(), outcome, chance());
     }
 

@@ -1,0 +1,58 @@
+//! Many topics: all become ready, and from then on cost nothing. 300 of them; `NSQUBE_TOPICS=9000` for a measurement.
+
+use std::time::{Duration, Instant};
+
+use harness::{eventually, eventually_within};
+use serde_json::{Value, json};
+
+use crate::stage::{Stage, condition};
+
+const TOPICS: &str = "/apis/nsqube.io/v1alpha1/namespaces/default/nsqtopics";
+
+#[test]
+fn many_topics_become_ready_and_then_cost_nothing() {
+    let Some(stage) = Stage::set(61) else { return };
+    let count: usize = std::env::var("NSQUBE_TOPICS").map_or(300, |count| count.parse().unwrap());
+    stage.cluster("{brokers: {replicas: 1}, lookupds: {replicas: 1}, topics: {resyncInterval: 10s}}");
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for part in 0..8 {
+            let kube = &stage.kube;
+            scope.spawn(move || {
+                for at in (part..count).step_by(8) {
+                    let topic = json!({ "apiVersion": "nsqube.io/v1alpha1", "kind": "NsqTopic",
+                        "metadata": { "name": format!("t-{at}") }, "spec": { "clusterRef": { "name": "prod" } } });
+                    kube.create(TOPICS, &topic);
+                }
+            });
+        }
+    });
+    let applied = began.elapsed();
+    let is_ready = |topic: &Value| condition(topic, "Ready").is_some_and(|(is, _)| is == "True");
+    eventually_within(Duration::from_secs(900), "all topics are ready", || {
+        let list = stage.kube.get(TOPICS).unwrap();
+        list["items"].as_array().unwrap().iter().filter(|topic| is_ready(topic)).count() == count
+    });
+    let ready = began.elapsed();
+    // Looks that were asked for while topics came.
+    let looks = || stage.figure("nsq_operator_reconcile_total{result=\"ok\"}");
+    let (mut writes, mut from) = (stage.writes(), looks());
+    eventually_within(Duration::from_secs(120), "two looks without a write", || {
+        if stage.writes() != writes {
+            (writes, from) = (stage.writes(), looks());
+        }
+        looks() >= from + 2
+    });
+    let rest = Instant::now();
+    let length = Duration::from_secs(if count > 1000 { 600 } else { 0 });
+    eventually_within(length + Duration::from_secs(60), "two more looks", || {
+        rest.elapsed() >= length && looks() >= from + 4
+    });
+    assert_eq!(stage.writes(), writes, "{}", stage.operator.log());
+    let mib = stage.operator.resident_bytes() >> 20;
+    println!(
+        "{count} topics: applied in {applied:.1?}, ready after {ready:.1?}, operator {mib} MiB, writes in the {:.0?} after: 0",
+        rest.elapsed()
+    );
+    eventually("the broker has all of them", || stage.topic(0, &format!("t-{}", count - 1)).is_some());
+}
