@@ -314,6 +314,8 @@ impl Parts {
             format!("--authorization-kubeconfig={}", config.display()),
             "--secure-port=0".to_owned(),
             "--leader-elect=false".to_owned(),
+            // Volumes are bound by the kubelet of the tests, which has folders for them.
+            "--controllers=*,-persistentvolume-binder-controller".to_owned(),
             "--use-service-account-credentials=false".to_owned(),
             format!("--service-account-private-key-file={}", self.path("service-accounts.key")),
             "--kube-api-qps=500".to_owned(),

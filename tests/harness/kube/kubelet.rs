@@ -118,7 +118,9 @@ impl Shared {
         let Some(ip) = self.address(pod) else { return };
         let Some(arguments) = self.arguments(pod, ip) else { return };
         let program = if is_broker(pod) { nsqd() } else { nsqlookupd() };
-        let process = Process::start(&program, &arguments);
+        // A test that is killed takes its pods with it.
+        let all = ["--pdeathsig", "KILL", &program.display().to_string()].map(str::to_owned).into_iter();
+        let process = Process::start(Path::new("setpriv"), &all.chain(arguments).collect::<Vec<_>>());
         let uid = text(pod, "/metadata/uid");
         self.pods().insert(key.to_owned(), Pod { uid, ip, process, is_ready: false, is_stopping: false });
         self.report(pod, ip, false);
