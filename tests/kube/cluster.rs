@@ -70,6 +70,9 @@ fn what_somebody_deletes_or_changes_comes_back() {
         format!("{CORE}/serviceaccounts/prod-broker"),
         "/apis/policy/v1/namespaces/default/poddisruptionbudgets/prod-broker".to_owned(),
     ];
+    let secret = format!("{CORE}/secrets/prod-control");
+    let token = stage.kube.get(&secret).unwrap()["data"].clone();
+    stage.kube.delete_now(&secret);
     for child in &children {
         let uid = stage.kube.get(child).unwrap()["metadata"]["uid"].clone();
         stage.kube.delete_now(child);
@@ -77,6 +80,10 @@ fn what_somebody_deletes_or_changes_comes_back() {
             stage.kube.get(child).is_some_and(|found| found["metadata"]["uid"] != uid)
         });
     }
+    // Nobody may watch Secrets; each look reads its own.
+    eventually("the Secret is back as it was", || {
+        stage.kube.get(&secret).is_some_and(|found| found["data"] == token)
+    });
     // Pods of a StatefulSet that is deleted without them belong to the next one.
     stage.kube.kubectl(&["delete", "sts", "prod-broker", "--cascade=orphan"]);
     let set = format!("{APPS}/statefulsets/prod-broker");

@@ -100,6 +100,23 @@ fn three_become_two_while_publishers_never_stop_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_statefulset_that_is_deleted_in_the_middle_of_it_takes_no_broker_with_it() {
+    let Some(stage) = Stage::set(44) else { return };
+    stage.cluster(THREE);
+    stage.publish(2, "orders", "kept");
+    stage.declare("NsqCluster", "prod", TWO);
+    stage.becomes("nsqclusters/prod", "ScalingDown", "True", "NoConsumer");
+    let set = "/apis/apps/v1/namespaces/default/statefulsets/prod-broker";
+    let uid = stage.kube.get(set).unwrap()["metadata"]["uid"].clone();
+    stage.kube.kubectl(&["delete", "sts", "prod-broker", "--cascade=orphan"]);
+    eventually("the StatefulSet is back", || {
+        stage.kube.get(set).is_some_and(|found| found["metadata"]["uid"] != uid)
+    });
+    assert_eq!(stage.kube.get(set).unwrap()["spec"]["replicas"], 3, "the third broker still holds a message");
+    stage.becomes("nsqclusters/prod", "ScalingDown", "True", "NoConsumer");
+}
+
+#[test]
 fn raising_the_number_again_ends_a_drain() {
     let Some(stage) = Stage::set(42) else { return };
     stage.cluster(THREE);

@@ -126,9 +126,12 @@ impl Work<'_> {
         let step = drain::next(&self.seen.for_drain(record));
         let record = if let Step::Record(record) = &step { *record } else { record };
         let brokers = match step {
-            Step::Scale(brokers) => brokers,
-            // One that is not there yet is wanted as it is; one that is there keeps its size until the rules say so.
-            _ if self.seen.broker_set.is_none() => self.seen.cluster.spec.brokers.replicas,
+            // One that is made anew takes all its brokers back: those that are too many leave by the rules.
+            Step::Scale(brokers) => brokers.max(self.seen.left_behind),
+            _ if self.seen.broker_set.is_none() => {
+                self.seen.cluster.spec.brokers.replicas.max(self.seen.left_behind)
+            }
+            // One that is there keeps its size until the rules say so.
             _ => replicas(self.seen.broker_set.as_deref()),
         };
         let topology = self.apply(brokers, &resolved).await;

@@ -31,6 +31,8 @@ pub struct Observed {
     pub brokers: Vec<BrokerSeen>,
     /// By ordinal, as many as the StatefulSet is to have.
     pub lookupds: Vec<Option<Seen>>,
+    /// Brokers that run without a StatefulSet, up to the last one: somebody deleted that and left the pods.
+    pub left_behind: u32,
     /// Volumes that are not bound.
     pub volumes_pending: Vec<String>,
     /// When that was.
@@ -60,6 +62,7 @@ impl Observed {
         let (broker, lookupd) = (names::broker(&id.name), names::lookupd(&id.name));
         let broker_set = world.sets.find(&id.namespace, &broker);
         let lookupd_set = world.sets.find(&id.namespace, &lookupd);
+        let left_behind = if broker_set.is_none() { left_behind(world, id, &broker) } else { 0 };
         let brokers = placed(world, id, &broker, replicas(broker_set.as_deref()));
         let lookupds = placed(world, id, &lookupd, replicas(lookupd_set.as_deref()));
         let brokers = join_all(brokers.into_iter().map(|pod| asked(pod, token))).await;
@@ -71,6 +74,7 @@ impl Observed {
             lookupd_set,
             brokers,
             lookupds,
+            left_behind,
             volumes_pending,
             now: Timestamp::now(),
         }
@@ -180,6 +184,13 @@ async fn asked(pod: Option<Seen>, token: Option<&str>) -> BrokerSeen {
 fn placed(world: &World, id: &ClusterId, set: &str, replicas: u32) -> Vec<Option<Seen>> {
     let pod = |at| world.pods.find(&id.namespace, &names::pod(set, at)).map(|pod| pods::seen(&pod));
     (0..replicas).map(pod).collect()
+}
+
+fn left_behind(world: &World, id: &ClusterId, set: &str) -> u32 {
+    let pods = world.pods.of(id);
+    let staying = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    let places = staying.filter_map(|pod| names::ordinal(set, pod.metadata.name.as_deref()?));
+    places.max().map_or(0, |last| last + 1)
 }
 
 /// How many pods a StatefulSet is to have.

@@ -1,4 +1,4 @@
-//! The token by which brokers know the operator: made once for each cluster, read again when a broker takes another.
+//! The token by which brokers know the operator: made once for each cluster, read at each look.
 //! The operator may read and create Secrets by name; it can neither list nor watch them.
 
 use std::collections::HashMap;
@@ -36,9 +36,7 @@ impl Tokens {
         cluster: &NsqCluster,
         may_make: bool,
     ) -> Result<Option<String>, String> {
-        if let Some(known) = self.locked().get(id) {
-            return Ok(Some(known.clone()));
-        }
+        let known = self.locked().get(id).cloned();
         let told =
             |error: kube::Error| format!("Secret {}: {}", names::control(&id.name), crate::told(&error));
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &id.namespace);
@@ -46,7 +44,8 @@ impl Tokens {
         let secret = match found {
             Some(found) => found,
             None if !may_make => return Ok(None),
-            None => match api.create(&PostParams::default(), &made(cluster)?).await {
+            // One that was deleted comes back as it was: brokers that run still take that token.
+            None => match api.create(&PostParams::default(), &made(cluster, known)?).await {
                 Ok(made) => made,
                 // Another one was quicker: the next look reads it.
                 Err(kube::Error::Api(status)) if status.code == 409 => return Ok(None),
@@ -61,7 +60,7 @@ impl Tokens {
         Ok(Some(token))
     }
 
-    /// Reads the Secret again at the next look.
+    /// Forgets a token that brokers refuse, or whose cluster is gone.
     pub fn forget(&self, id: &ClusterId) {
         self.locked().remove(id);
     }
@@ -77,7 +76,11 @@ fn token(secret: &Secret) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-fn made(cluster: &NsqCluster) -> Result<Secret, String> {
+fn made(cluster: &NsqCluster, known: Option<String>) -> Result<Secret, String> {
+    let token = match known {
+        Some(known) => known,
+        None => random().map_err(|error| format!("no randomness for a token: {error}"))?,
+    };
     let object = json!({
         "metadata": {
             "name": names::control(&cluster.name_any()),
@@ -85,7 +88,7 @@ fn made(cluster: &NsqCluster) -> Result<Secret, String> {
             "ownerReferences": [children::owner(cluster)],
         },
         "type": "Opaque",
-        "stringData": { names::TOKEN_KEY: random().map_err(|error| format!("no randomness for a token: {error}"))? },
+        "stringData": { names::TOKEN_KEY: token },
     });
     serde_json::from_value(object).map_err(|error| error.to_string())
 }

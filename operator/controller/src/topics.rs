@@ -188,6 +188,9 @@ fn channel_write(
 fn wanted_finalizers(resource: &impl kube::Resource, needs: bool) -> Option<Value> {
     let has = resource.finalizers().iter().any(|name| name == claims::FINALIZER);
     let is_going = resource.meta().deletion_timestamp.is_some();
+    if is_going && has && claims::is_abandoned(resource) {
+        return Some(finalizers(resource, false));
+    }
     (!is_going && has != needs).then(|| finalizers(resource, needs))
 }
 
