@@ -11,7 +11,8 @@ use crate::stage::{Stage, condition, operator};
 const CORE: &str = "/api/v1/namespaces/default";
 const APPS: &str = "/apis/apps/v1/namespaces/default";
 
-/// All that the operator writes, by its version.
+/// All that the operator writes, by its version; of StatefulSets by their generation, as the status of those is written
+/// by the controller manager, which may be a moment behind.
 fn versions(stage: &Stage) -> Vec<(String, String)> {
     let lists = [
         format!("{APPS}/statefulsets"),
@@ -28,7 +29,11 @@ fn versions(stage: &Stage) -> Vec<(String, String)> {
         let found = stage.kube.get(&list).unwrap();
         for item in found["items"].as_array().unwrap() {
             let text = |at: &str| item.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
-            all.push((format!("{list}/{}", text("/metadata/name")), text("/metadata/resourceVersion")));
+            let version = match item.pointer("/metadata/generation") {
+                Some(generation) if list.starts_with(APPS) => generation.to_string(),
+                _ => text("/metadata/resourceVersion"),
+            };
+            all.push((format!("{list}/{}", text("/metadata/name")), version));
         }
     }
     all
