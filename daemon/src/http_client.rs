@@ -110,6 +110,30 @@ pub async fn call(
     let method = if body.is_some() { Method::POST } else { Method::GET };
     let (addr, path) = (endpoint.address(), endpoint.path_with(query));
     let request = request(endpoint.credentials(), method, &path, &addr, body.unwrap_or_default())?;
+    ask(endpoint, addr, request, terms).await
+}
+
+/// Posts `body` to an endpoint as protocol buffers, as collectors of traces take it.
+///
+/// # Errors
+/// As for `call`.
+pub async fn post_protobuf(
+    endpoint: &Endpoint,
+    body: Bytes,
+    terms: Terms<'_>,
+) -> Result<(u16, Bytes), HttpError> {
+    let addr = endpoint.address();
+    let mut request = request(endpoint.credentials(), Method::POST, &endpoint.path_with(""), &addr, body)?;
+    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+    ask(endpoint, addr, request, terms).await
+}
+
+async fn ask(
+    endpoint: &Endpoint,
+    addr: String,
+    request: Request<Full<Bytes>>,
+    terms: Terms<'_>,
+) -> Result<(u16, Bytes), HttpError> {
     let asked = async {
         let stream = within(terms.connect_within, &addr, connect(&addr)).await?;
         let max = terms.body_bytes_max;

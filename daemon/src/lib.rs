@@ -1,5 +1,5 @@
 //! What every daemon shares: flags, log lines, listening, HTTP replies and serving, a small HTTP client,
-//! shutdown, signals. Nothing here knows a topic or a channel; what a flag means or a route answers lives in the
+//! traces, shutdown, signals. Nothing here knows a topic or a channel; what a flag means or a route answers lives in the
 //! daemon that owns it.
 
 pub mod access;
@@ -20,4 +20,5 @@ pub mod start;
 pub mod telemetry;
 pub mod tls;
 pub mod token;
+pub mod traces;
 pub mod version;
