@@ -197,7 +197,7 @@ fn ready(facts: &Facts, stalled: Option<&Said>, reconciling: Option<&Said>) -> S
         let trouble = [&facts.brokers, &facts.lookupds].into_iter().find_map(|crew| crew.trouble.as_ref());
         return match (said.reason, trouble) {
             // What Kubernetes says of a pod tells more than that one is waited for.
-            (Reason::WaitingForPods, Some((pod, trouble))) => {
+            (Reason::WaitingForPods | Reason::RollingUpdate, Some((pod, trouble))) => {
                 no(trouble.reason, &format!("pod {pod}: {}", trouble.message))
             }
             (Reason::WaitingForPods, None) if facts.brokers.ready < facts.brokers.wanted => {

@@ -6,6 +6,7 @@ mod kubelet;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -50,14 +51,7 @@ impl Kube {
         eventually("the API server is ready", || ready().is_ok_and(|output| output.status.success()));
         let controllers =
             parts.start("kube-controller-manager", &parts.controllers(&parts.write_config("kcm", api_port)));
-        let port = free_port();
-        let proxy = parts.start(
-            "kubectl",
-            &["proxy", "--kubeconfig", &config.display().to_string(), "--port", &port.to_string()]
-                .map(str::to_owned),
-        );
-        let door = SocketAddr::from(([127, 0, 0, 1], port));
-        eventually("kubectl proxy listens", || TcpStream::connect(door).is_ok());
+        let (proxy, door) = proxy(&kubectl, &config);
         let processes = vec![proxy, controllers, api, etcd];
         let kube = Self { door, kubectl, config, _processes: processes, folder };
         let crds = root().join("manifests/crds");
@@ -74,6 +68,48 @@ impl Kube {
             kube.get("/api/v1/namespaces/default/serviceaccounts/default").is_some()
         });
         Some(kube)
+    }
+
+    /// The cluster that `$KUBECONFIG` names: one of `cargo xtask kube`, or any other.
+    ///
+    /// # Panics
+    /// When it names none, or nothing answers there.
+    #[track_caller]
+    pub fn of_environment() -> Self {
+        let config = std::env::var_os("KUBECONFIG").map(PathBuf::from);
+        let config =
+            config.unwrap_or_else(|| panic!("KUBECONFIG names no cluster; see docs/kubernetes-tests.md"));
+        let programs = std::env::var_os("NSQUBE_NODES_PROGRAMS").map(PathBuf::from);
+        let kubectl = programs.map_or_else(|| PathBuf::from("kubectl"), |folder| folder.join("kube"));
+        let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary folder: {error}"));
+        let (proxy, door) = proxy(&kubectl, &config);
+        Self { door, kubectl, config, _processes: vec![proxy], folder }
+    }
+
+    /// What Helm prints when it runs in the checkout, and whether it succeeded.
+    ///
+    /// # Panics
+    /// When there is no Helm.
+    #[track_caller]
+    pub fn try_helm(&self, arguments: &[&str]) -> (bool, String) {
+        let program = if self.kubectl.is_absolute() { self.programs().join("helm") } else { "helm".into() };
+        let mut command = Command::new(program);
+        command.args(arguments).env("KUBECONFIG", &self.config).env("HOME", self.folder.path());
+        let output = command.current_dir(root()).output();
+        let output = output.unwrap_or_else(|error| panic!("helm does not start: {error}"));
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// The same.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[track_caller]
+    pub fn helm(&self, arguments: &[&str]) -> String {
+        let (ok, text) = self.try_helm(arguments);
+        assert!(ok, "helm {}: {text}", arguments.join(" "));
+        text
     }
 
     /// Where Helm and the other programs are.
@@ -170,6 +206,16 @@ impl Kube {
         assert_eq!(reply.status, 201, "POST {list}: {}", reply.text());
     }
 
+    /// Posts text, to a pod for example, through the API server's proxy.
+    ///
+    /// # Panics
+    /// When the answer is no success.
+    #[track_caller]
+    pub fn post(&self, path: &str, text: &str) {
+        let reply = self.exchange("POST", path, "text/plain", text);
+        assert_eq!(reply.status, 200, "POST {path}: {}", reply.text());
+    }
+
     /// A JSON merge patch; `None` if the object is not there.
     ///
     /// # Panics
@@ -192,7 +238,11 @@ impl Kube {
 
     #[track_caller]
     fn ask(&self, method: &str, path: &str, content: &str, body: Option<&Value>) -> Reply {
-        let body = body.map(Value::to_string).unwrap_or_default();
+        self.exchange(method, path, content, &body.map(Value::to_string).unwrap_or_default())
+    }
+
+    #[track_caller]
+    fn exchange(&self, method: &str, path: &str, content: &str, body: &str) -> Reply {
         let length = body.len();
         // HTTP/1.0: an answer without chunks.
         let request = format!(
@@ -212,9 +262,34 @@ impl Kube {
     }
 }
 
+/// `kubectl proxy`, the door for whoever speaks plain HTTP, and where it is.
+fn proxy(kubectl: &Path, config: &Path) -> (Process, SocketAddr) {
+    let port = free_port();
+    // A test that is killed takes it with it; the shell gives the program the name by which it knows what to be.
+    let arguments = [
+        "--pdeathsig",
+        "KILL",
+        "bash",
+        "-c",
+        r#"exec -a kubectl "$0" "$@""#,
+        &kubectl.display().to_string(),
+        "proxy",
+        "--kubeconfig",
+        &config.display().to_string(),
+        "--port",
+        &port.to_string(),
+    ]
+    .map(str::to_owned);
+    let process = Process::start(Path::new("setpriv"), &arguments);
+    let door = SocketAddr::from(([127, 0, 0, 1], port));
+    eventually("kubectl proxy listens", || TcpStream::connect(door).is_ok());
+    (process, door)
+}
+
+/// One program is all of Kubernetes, by the name it is called; where it is a kubectl, that is its name anyway.
 fn kubectl_of(program: &Path, config: &Path) -> Command {
     let mut command = Command::new(program);
-    command.arg("kubectl").arg("--kubeconfig").arg(config);
+    command.arg0("kubectl").arg("--kubeconfig").arg(config);
     // What it caches is of an API server that is gone with the test.
     command.env("HOME", config.parent().unwrap_or(Path::new(".")));
     command

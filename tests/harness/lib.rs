@@ -33,4 +33,4 @@ pub use lookupd::Lookupd;
 pub use nsqd::Nsqd;
 pub use peer::{Frame, Message, Peer};
 pub use process::{Process, Signal};
-pub use waiting::{PATIENCE, eventually, eventually_within};
+pub use waiting::{PATIENCE, eventually, eventually_every, eventually_within};

@@ -19,11 +19,25 @@ pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
 /// # Panics
 /// When `condition` does not hold within `patience`.
 #[track_caller]
-pub fn eventually_within(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+pub fn eventually_within(patience: Duration, what: &str, condition: impl FnMut() -> bool) {
+    eventually_every(Duration::from_millis(5), patience, what, condition);
+}
+
+/// Waits for a condition that is dear to look at, and looks only so often.
+///
+/// # Panics
+/// When it does not come true in time.
+#[track_caller]
+pub fn eventually_every(
+    interval: Duration,
+    patience: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> bool,
+) {
     let limit = Instant::now() + patience;
     while !condition() {
         assert!(Instant::now() < limit, "not within {} s: {what}", patience.as_secs());
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(interval);
     }
 }
 

@@ -1,24 +1,14 @@
 //! The charts: what Helm makes of them is what `manifests/` has, wrong values are refused with their place, and a cluster
 //! from the chart is one that the operator runs.
 
-use std::process::Command;
-
 use harness::kube::Kube;
 use harness::root;
-
-/// What Helm prints, and whether it was content.
-fn helm(kube: &Kube, arguments: &[&str]) -> (bool, String) {
-    let mut command = Command::new(kube.programs().join("helm"));
-    command.args(arguments).current_dir(root()).env("KUBECONFIG", kube.config()).env("HOME", kube.folder());
-    let output = command.output().unwrap();
-    (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
-}
 
 #[test]
 fn charts_are_sound_and_manifests_are_what_they_make() {
     let Some(kube) = Kube::start() else { return };
     for chart in ["charts/nsqube-operator", "charts/nsqube-cluster"] {
-        let (ok, said) = helm(&kube, &["lint", "--strict", chart]);
+        let (ok, said) = kube.try_helm(&["lint", "--strict", chart]);
         assert!(ok, "{said}");
         println!("{said}");
     }
@@ -28,7 +18,7 @@ fn charts_are_sound_and_manifests_are_what_they_make() {
     ];
     for (file, arguments) in files {
         let all = [&["template", "nsq-operator", "charts/nsqube-operator", "--no-hooks"], arguments].concat();
-        let (ok, made) = helm(&kube, &all);
+        let (ok, made) = kube.try_helm(&all);
         let committed = std::fs::read_to_string(root().join("manifests").join(file)).unwrap();
         assert!(ok && committed.ends_with(&made), "manifests/{file} is stale: run `cargo xtask manifests`");
         kube.kubectl(&[
@@ -67,7 +57,7 @@ fn wrong_values_are_refused_with_their_place() {
         ("charts/nsqube-cluster", "--set=topics.a.clusterRef.name=x", "/topics/a"),
     ];
     for (chart, wrong, place) in table {
-        let (ok, said) = helm(&kube, &["template", "x", chart, wrong]);
+        let (ok, said) = kube.try_helm(&["template", "x", chart, wrong]);
         assert!(!ok && said.contains(place), "{chart} {wrong}: {said}");
     }
 }
@@ -81,19 +71,23 @@ fn a_cluster_from_the_chart_is_ready_and_its_release_goes_without_its_volumes() 
         "--set-json=channels={\"billing\":{\"topicRef\":{\"name\":\"orders\"}}}",
     ];
     let (ok, said) =
-        helm(&stage.kube, &["install", "prod", "charts/nsqube-cluster", values, more[0], more[1]]);
+        stage.kube.try_helm(&["install", "prod", "charts/nsqube-cluster", values, more[0], more[1]]);
     assert!(ok, "{said}");
     stage.becomes("nsqclusters/prod", "Ready", "True", "AllReady");
     stage.becomes("nsqchannels/billing", "Ready", "True", "Declared");
-    let (ok, said) = helm(
-        &stage.kube,
-        &["upgrade", "prod", "charts/nsqube-cluster", values, more[0], "--set-json=channels={}"],
-    );
+    let (ok, said) = stage.kube.try_helm(&[
+        "upgrade",
+        "prod",
+        "charts/nsqube-cluster",
+        values,
+        more[0],
+        "--set-json=channels={}",
+    ]);
     assert!(ok, "{said}");
     assert!(stage.of("nsqchannels/billing").is_none());
     let topic = stage.topic(0, "orders").unwrap();
     assert_eq!(topic["channels"][0]["channel_name"], "billing", "what is kept by default is kept");
-    let (ok, said) = helm(&stage.kube, &["uninstall", "prod"]);
+    let (ok, said) = stage.kube.try_helm(&["uninstall", "prod"]);
     assert!(ok, "{said}");
     let claim = "/api/v1/namespaces/default/persistentvolumeclaims/data-prod-broker-0";
     assert!(stage.of("nsqclusters/prod").is_none() && stage.kube.get(claim).is_some());

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 
 use crate::step::{self, is_ci};
-use crate::{cache, chaos, crds, docs, fuzz, setup};
+use crate::{cache, chaos, crds, docs, fuzz, kube, setup};
 
 /// All steps, stopping at the first that fails.
 pub(crate) fn run() -> Result<()> {
@@ -14,7 +14,11 @@ pub(crate) fn run() -> Result<()> {
     let surroundings = Surroundings::new()?;
     let environment = surroundings.environment();
     step::run("format", &["fmt", "--all", "--check"], &environment)?;
-    step::run("lint", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &environment)?;
+    step::run(
+        "lint",
+        &["clippy", "--workspace", "--all-targets", "--features", "tests/nodes", "--", "-D", "warnings"],
+        &environment,
+    )?;
     let strict = [&environment[..], &[("RUSTDOCFLAGS", "-D warnings")]].concat();
     step::run("docs", &["doc", "--no-deps", "--workspace"], &strict)?;
     // Everything at once, so that dependencies are compiled for one set of features. Asked for one package at a time,
@@ -37,7 +41,8 @@ pub(crate) fn run() -> Result<()> {
         ("NSQ_OPERATOR", &operator),
     ];
     let built = [&environment[..], &binaries].concat();
-    step::run("tests", &["test", "--workspace"], &built)
+    step::run("tests", &["test", "--workspace"], &built)?;
+    step::timed("tests on nodes", "cargo xtask kube test", kube::test_where_possible)
 }
 
 /// What this machine changes: on CI each run is a fresh clone, so its target folder is kept in the cache, and

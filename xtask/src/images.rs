@@ -1,28 +1,30 @@
 //! `cargo xtask images [NAME ...]`: the images of the Containerfile without a container engine, as OCI archives in
-//! target/images: `ctr images import`, `podman load`, `skopeo copy oci-archive:...` and `docker load` take them.
+//! images of the target folder: `ctr images import`, `podman load`, `skopeo copy oci-archive:...` and `docker load` take them.
 //! What a blob and an archive are is in `archive`.
 
 mod archive;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use crate::step::{self, root};
+use crate::step;
 use archive::{Layer, write_image};
 
 /// Who the programs run as: nobody on any machine, and the number that images without users agree on.
 const USER: u64 = 65532;
 const BIN: &str = "usr/local/bin";
 const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
-const PACKAGES: [&str; 4] = ["broker", "lookupd", "cli", "controller"];
 
 /// One image.
 struct Image {
     name: &'static str,
     description: &'static str,
+    /// The crates that its programs are from.
+    packages: &'static [&'static str],
     binaries: &'static [&'static str],
     /// Also stands at `/NAME`, where stock NSQ's image has it.
     has_stock_paths: bool,
@@ -35,6 +37,7 @@ struct Image {
 const NSQ: Image = Image {
     name: "nsq",
     description: "NSQube: nsqd, nsqlookupd and nsq, at the paths of stock NSQ's image",
+    packages: &["broker", "lookupd", "cli"],
     binaries: &["nsqd", "nsqlookupd", "nsq"],
     has_stock_paths: true,
     has_data: true,
@@ -47,6 +50,7 @@ const IMAGES: [Image; 4] = [
     Image {
         name: "nsqd",
         description: "NSQube's nsqd: receives, queues and delivers messages",
+        packages: &["broker"],
         binaries: &["nsqd"],
         ports: &[4150, 4151, 4152],
         command: &["/nsqd", "--data-path=/data"],
@@ -55,6 +59,7 @@ const IMAGES: [Image; 4] = [
     Image {
         name: "nsqlookupd",
         description: "NSQube's nsqlookupd: tells consumers where topics are",
+        packages: &["lookupd"],
         binaries: &["nsqlookupd"],
         has_data: false,
         ports: &[4160, 4161],
@@ -64,6 +69,7 @@ const IMAGES: [Image; 4] = [
     Image {
         name: "nsq-operator",
         description: "Runs NsqCluster, NsqTopic and NsqChannel on Kubernetes",
+        packages: &["controller"],
         binaries: &["nsq-operator"],
         has_stock_paths: false,
         has_data: false,
@@ -83,15 +89,38 @@ pub(crate) fn run(names: &[&str]) -> Result<()> {
         let known: Vec<&str> = IMAGES.iter().map(|image| image.name).collect();
         bail!("there is no image {unknown}; there are {}", known.join(", "));
     }
-    let binaries = build()?;
-    let folder = root()?.join("target").join("images");
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    for image in IMAGES.iter().filter(|image| names.is_empty() || names.contains(&image.name)) {
+    let folder = step::target_folder()?.join("images");
+    write(names, &folder, "release")
+}
+
+/// The same, into a folder, from programs of a profile of Cargo.toml.
+///
+/// # Errors
+/// The build failed, or the folder cannot be written.
+pub(crate) fn write(names: &[&str], folder: &Path, profile: &str) -> Result<()> {
+    let wanted: Vec<&Image> =
+        IMAGES.iter().filter(|image| names.is_empty() || names.contains(&image.name)).collect();
+    let binaries = build(&wanted, profile)?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    for image in wanted {
         let path = folder.join(format!("{}.tar", image.name));
         let bytes = write_image(&path, &reference(image), &config(image), &layer(image, &binaries)?)?;
         eprintln!("{}  {:.1} MB  {}", path.display(), bytes as f64 / 1e6, reference(image));
     }
     Ok(())
+}
+
+/// An image of one program, for the tests: it runs as nobody, with the arguments that its pod gives.
+///
+/// # Errors
+/// The program cannot be read or the image not be written.
+pub(crate) fn write_program(path: &Path, reference: &str, program: &Path) -> Result<()> {
+    let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let content = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
+    let mut layer = Layer::default();
+    layer.file(&name, content, 0o755);
+    let config = json!({ "User": format!("{USER}:{USER}"), "Entrypoint": [format!("/{name}")] });
+    write_image(path, reference, &config, &layer).map(|_| ())
 }
 
 /// Under which name the image is known where it was loaded.
@@ -100,16 +129,26 @@ fn reference(image: &Image) -> String {
 }
 
 /// The programs, linked statically; tells their folder.
-fn build() -> Result<PathBuf> {
+fn build(images: &[&Image], profile: &str) -> Result<PathBuf> {
     let target = host()?;
-    let folder = root()?.join("target").join("static");
+    let folder = step::target_folder()?.join("static");
     let place = folder.display().to_string();
-    let mut args =
-        vec!["build", "--release", "--locked", "--bins", "--target", &target, "--target-dir", &place];
-    args.extend(PACKAGES.iter().flat_map(|package| ["--package", package]));
+    let mut args = vec![
+        "build",
+        "--profile",
+        profile,
+        "--locked",
+        "--bins",
+        "--target",
+        &target,
+        "--target-dir",
+        &place,
+    ];
+    let packages: BTreeSet<&str> = images.iter().flat_map(|image| image.packages.iter().copied()).collect();
+    args.extend(packages.iter().flat_map(|package| ["--package", package]));
     // With --target the flags are for the programs alone: a build script or a derive cannot be static.
     step::run("static programs", &args, &[("RUSTFLAGS", "-C target-feature=+crt-static")])?;
-    Ok(folder.join(&target).join("release"))
+    Ok(folder.join(&target).join(profile))
 }
 
 /// What rustc calls this machine.

@@ -10,6 +10,7 @@ mod docs;
 mod figures;
 mod fuzz;
 mod images;
+mod kube;
 mod manifests;
 mod setup;
 mod step;
@@ -29,6 +30,8 @@ usage: cargo xtask TASK
                  nsq_bench
   figures FILE   write what nsq_bench --json=FILE measured into docs/performance.md; one file for each run
   images         build the container images without a container engine, into target/images
+  kube ...       a real Kubernetes of one to three nodes on this machine: with NODES -- COMMAND, up NODES, down,
+                 kubectl, load (see docs/kubernetes-tests.md); `kube test` runs the tests that need nodes
   fuzz TARGET    mutate input for a target, or `all`: --seconds 30 --seed 1, or --replay FILE
   crds           rewrite manifests/crds, and the chart's copy, from the operator's types
   manifests      rewrite manifests/install*.yaml from the operator's chart
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["chaos", rest @ ..] => return chaos::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
+        ["kube", rest @ ..] => return kube::run(rest),
         ["ci"] => ci::run(),
         ["images", names @ ..] => images::run(names),
         ["figures", files @ ..] => figures::write(files),

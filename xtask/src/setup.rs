@@ -23,6 +23,7 @@ type Make = fn() -> Result<PathBuf>;
 const CLIENTS: &[(&str, Make)] = &[
     ("go-client", go::client),
     ("diskqueue", go::diskqueue),
+    ("traffic", go::traffic),
     ("python", || python::venv("requirements.txt")),
     ("python-compression", || python::venv("requirements-compression.txt")),
     ("node", node::client),
@@ -68,6 +69,14 @@ pub(crate) fn run(is_long_run: bool) -> Result<()> {
 /// Go is missing, or the build fails.
 pub(crate) fn kubernetes() -> Result<PathBuf> {
     kube::programs()
+}
+
+/// The program that publishes and consumes inside a cluster.
+///
+/// # Errors
+/// Go is missing, or the build fails.
+pub(crate) fn traffic() -> Result<PathBuf> {
+    go::traffic()
 }
 
 fn version_of(program: &str, flag: &str) -> Result<String> {

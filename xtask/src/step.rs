@@ -19,6 +19,12 @@ pub(crate) fn root() -> Result<PathBuf> {
     Ok(root)
 }
 
+/// Where cargo builds.
+pub(crate) fn target_folder() -> Result<PathBuf> {
+    let set = std::env::var_os("CARGO_TARGET_DIR").filter(|folder| !folder.is_empty());
+    set.map_or_else(|| Ok(root()?.join("target")), |folder| Ok(PathBuf::from(folder)))
+}
+
 /// A command of the toolchain that runs xtask itself, started in the checkout.
 pub(crate) fn cargo(args: &[&str]) -> Result<Command> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -324,17 +324,17 @@ impl Work<'_> {
     async fn restart(&mut self, set: &str, ordinal: u32) {
         self.again(SOON);
         let name = names::pod(set, ordinal);
-        let Some(pod) = self.context.world.pods.find(&self.id.namespace, &name) else { return };
-        if pod.metadata.deletion_timestamp.is_some() {
-            return;
-        }
+        let Some(pod) = self.seen.pod(&name).filter(|pod| !pod.is_going) else { return };
         let pods: Api<k8s_openapi::api::core::v1::Pod> =
             Api::namespaced(self.context.client.clone(), &self.id.namespace);
-        // Exactly this pod: its successor may be there already.
-        let preconditions = Some(kube::api::Preconditions { uid: pod.uid(), resource_version: None });
+        // Exactly the pod that was looked at: while brokers were asked, its successor may have come.
+        let uid = Some(pod.uid.clone());
+        let preconditions = Some(kube::api::Preconditions { uid, resource_version: None });
         let params = DeleteParams { preconditions, ..DeleteParams::default() };
-        match crate::apply::gone(pods.delete(&name, &params).await.map(drop)) {
-            Ok(()) => {
+        match pods.delete(&name, &params).await {
+            // It went by itself.
+            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
+            Ok(_) => {
                 self.context.metrics.wrote("restart");
                 tracing::info!(cluster = %self.id, pod = name, "restarted with new settings");
                 let note = format!("{name} is restarted with new settings");

@@ -128,6 +128,12 @@ impl Observed {
         self.lookupds.iter().map(|pod| pod.as_ref().map(member)).collect()
     }
 
+    /// The pod of this name, as it was.
+    pub fn pod(&self, name: &str) -> Option<&Seen> {
+        let brokers = self.brokers.iter().filter_map(|broker| broker.pod.as_ref());
+        brokers.chain(self.lookupds.iter().flatten()).find(|pod| pod.name == name)
+    }
+
     /// Whether the StatefulSets' controller has seen what was asked of it.
     pub fn is_settled(&self) -> bool {
         let sets = [&self.broker_set, &self.lookupd_set];

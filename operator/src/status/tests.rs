@@ -56,11 +56,14 @@ fn what_kubernetes_says_of_a_pod_is_passed_on() {
     let trouble =
         Trouble { reason: Reason::ImageNotPulled, message: "ErrImagePull: nobody has it".to_owned() };
     let brokers = Crew { trouble: Some(("prod-broker-1".to_owned(), trouble)), ..crew(3, 2) };
-    let facts = Facts { brokers, synced: 2, ..well() };
-    let said = of_cluster(&facts);
-    let ready = said.iter().find(|said| said.about == Type::Ready).unwrap();
-    assert_eq!(ready.reason, Reason::ImageNotPulled);
-    assert_eq!(ready.message, "pod prod-broker-1: ErrImagePull: nobody has it");
+    // Whether one waits for pods, or for one that was restarted with new settings.
+    for rollout in [rollout::Step::Done, rollout::Step::Wait(1)] {
+        let brokers = Crew { rollout, ..brokers.clone() };
+        let said = of_cluster(&Facts { brokers, synced: 2, ..well() });
+        let ready = said.iter().find(|said| said.about == Type::Ready).unwrap();
+        assert_eq!(ready.reason, Reason::ImageNotPulled);
+        assert_eq!(ready.message, "pod prod-broker-1: ErrImagePull: nobody has it");
+    }
 }
 
 #[test]

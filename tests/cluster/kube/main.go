@@ -38,6 +38,8 @@ func main() {
 	switch command, known := programs[program]; {
 	case known:
 		os.Exit(cli.Run(command()))
+	case program == "volumes":
+		os.Exit(volumes(os.Args[1:]))
 	case program == "etcd":
 		etcdmain.Main(os.Args)
 	case program == "kubectl":

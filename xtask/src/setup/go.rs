@@ -19,6 +19,11 @@ pub(super) fn diskqueue() -> Result<PathBuf> {
     program("diskqueue", "tests/clients/diskqueue")
 }
 
+/// Publishers and consumers over go-nsq, for inside a cluster.
+pub(super) fn traffic() -> Result<PathBuf> {
+    program("traffic", "tests/clients/traffic")
+}
+
 fn program(name: &str, folder: &str) -> Result<PathBuf> {
     let sources = root()?.join(folder);
     let version = version_of("go", "version").context(

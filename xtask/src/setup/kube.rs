@@ -16,7 +16,7 @@ const KUBERNETES: &str = "v1.36.3";
 const CONTAINERD: &str = "v2.3.7";
 const HELM: &str = "v4.2.4";
 
-/// The folder with `kube`, `coredns`, `helm`, `containerd`, its shim and `ctr`.
+/// The folder with `kube`, `pause`, `coredns`, `helm`, `containerd`, its shim and `ctr`.
 pub(super) fn programs() -> Result<PathBuf> {
     let sources = root()?.join(FOLDER);
     let version = version_of("go", "version").context(
@@ -24,7 +24,7 @@ pub(super) fn programs() -> Result<PathBuf> {
     )?;
     let mut inputs = Inputs::default();
     [&version, KUBERNETES, CONTAINERD, HELM].into_iter().for_each(|text| inputs.text(text));
-    for folder in ["", "kube", "dns"] {
+    for folder in ["", "kube", "dns", "pause"] {
         inputs.files(&sources.join(folder))?;
     }
     cache::entry("kube", &inputs, |place| {
@@ -33,6 +33,7 @@ pub(super) fn programs() -> Result<PathBuf> {
         );
         build(&sources, place, "kube", &["./kube"], &kube_flags())?;
         build(&sources, place, "coredns", &["./dns"], "")?;
+        build(&sources, place, "pause", &["./pause"], "")?;
         let helm = format!("-X helm.sh/helm/v4/internal/version.version={HELM}");
         build(&sources, place, "helm", &["helm.sh/helm/v4/cmd/helm"], &helm)?;
         let own = "github.com/containerd/containerd/v2";

@@ -1,0 +1,49 @@
+//! What disks do to messages: a node that loses its power, and a volume that is full.
+
+use std::time::Instant;
+
+use crate::place::{Nodes, Place, condition};
+
+#[test]
+fn power_cuts_take_nothing_that_a_topic_with_fsync_acknowledged() {
+    let Some(nodes) = Nodes::ours() else { return };
+    let place = Place::new("power");
+    // One broker, away from the node that its publishers are on.
+    let spec = "{brokers: {replicas: 1, storage: {size: 1Gi}, scheduling: {nodeSelector: {kubernetes.io/hostname: node2}}}, \
+                lookupds: {replicas: 1, scheduling: {nodeSelector: {kubernetes.io/hostname: node1}}}}";
+    place.prod(spec);
+    place.publishers("0ms");
+    place.more(300);
+    for _ in 0..3 {
+        let began = Instant::now();
+        nodes.strike("cut-power", "2");
+        nodes.strike("start-node", "2");
+        place.ready();
+        println!("node2 without power: the cluster is ready after {:.1} s", began.elapsed().as_secs_f64());
+        place.more(300);
+    }
+    place.consumer();
+    assert_eq!(place.tally().lost, 0);
+}
+
+#[test]
+fn an_unknown_storage_class_is_told_and_mended() {
+    let place = Place::new("class");
+    let spec = |class: &str| {
+        format!(
+            "{{brokers: {{replicas: 1, storage: {{size: 1Gi, className: {class}}}}}, lookupds: {{replicas: 1}}}}"
+        )
+    };
+    place.declare("NsqCluster", "prod", &spec("nowhere"));
+    place.waits("the cluster says so", || {
+        let found = place.of("nsqclusters/prod").unwrap_or_default();
+        condition(&found, "StorageHealthy").is_some_and(|(status, _)| status == "False")
+    });
+    println!("{}", place.kubectl(&["get", "nsqc,pvc"]));
+    place.kube.apply(
+        "{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: nowhere}, \
+         provisioner: nsqube.test/volumes, volumeBindingMode: WaitForFirstConsumer}",
+    );
+    place.ready();
+    place.kube.kubectl(&["delete", "storageclass", "nowhere"]);
+}
