@@ -19,6 +19,7 @@ use crate::figures::ChannelFigures;
 use crate::outbox::{OUTBOX_BYTES_MAX, Outbox};
 use crate::record;
 use crate::topic::Topic;
+use crate::traces::{Delivered, OpenDeliveries, Outcome, Tracing};
 
 /// A deferral is judged by the wall clock, which may be set: look again at least this often.
 const WALL_CHECK: Duration = Duration::from_secs(5);
@@ -59,6 +60,8 @@ pub(crate) struct ChannelState {
     /// What is counted of it.
     pub figures: ChannelFigures,
     loaded: Loaded,
+    /// Of deliveries that are part of a trace.
+    spans: OpenDeliveries,
 }
 
 impl ChannelState {
@@ -71,11 +74,23 @@ impl ChannelState {
     ) -> Result<(), InFlightError> {
         let took = self.queue.finish_at(consumer, seq, now)?;
         self.figures.finish(took, now);
+        self.spans.end(seq, Outcome::Finished);
         Ok(())
     }
-}
 
-impl ChannelState {
+    /// Timeouts and deferrals that are due.
+    fn expire(&mut self, now: Now) {
+        if self.queue.expire(now).timed_out > 0 {
+            self.spans.end_landed(&self.queue, Outcome::TimedOut);
+        }
+    }
+
+    /// Throw away everything.
+    pub(crate) fn empty(&mut self) {
+        self.queue.empty();
+        self.spans.end_landed(&self.queue, Outcome::Emptied);
+    }
+
     /// Would nothing be lost with it?
     pub(crate) fn owes_nothing(&self) -> bool {
         self.queue.depth() + self.queue.in_flight_count() + self.queue.deferred_count() == 0
@@ -104,7 +119,12 @@ impl Channel {
             name,
             cursor,
             topic,
-            state: Mutex::new(ChannelState { queue, figures, loaded: Loaded::default() }),
+            state: Mutex::new(ChannelState {
+                queue,
+                figures,
+                loaded: Loaded::default(),
+                spans: OpenDeliveries::default(),
+            }),
             is_deleted: AtomicBool::new(false),
             held: AtomicU64::new(0),
             released: AtomicU64::new(0),
@@ -167,7 +187,7 @@ impl Channel {
     pub(crate) fn expire(self: &Arc<Self>) {
         let Some(topic) = self.topic.upgrade() else { return };
         let now = topic.context.clock.now();
-        self.lock().queue.expire(now);
+        self.lock().expire(now);
         self.dispatch_once(now);
         self.arm(&topic.context, self.lock().queue.next_deadline(), now);
     }
@@ -189,8 +209,10 @@ impl Channel {
     /// are ready again at once.
     pub(crate) fn unsubscribe(&self, id: ConsumerId) -> Option<Left> {
         let mut state = self.lock();
-        let left = state.queue.unsubscribe(id)?;
-        state.figures.disconnected += left.requeued;
+        let ChannelState { queue, figures, spans, .. } = &mut *state;
+        let left = queue.unsubscribe(id)?;
+        figures.disconnected += left.requeued;
+        spans.end_landed(queue, Outcome::Disconnected);
         Some(left)
     }
 
@@ -212,7 +234,10 @@ impl Channel {
         delay: Duration,
         now: Now,
     ) -> Result<(), InFlightError> {
-        self.lock().queue.requeue(id, seq, delay, now)
+        let mut state = self.lock();
+        state.queue.requeue(id, seq, delay, now)?;
+        state.spans.end(seq, Outcome::Requeued);
+        Ok(())
     }
 
     /// TOUCH.
@@ -332,14 +357,15 @@ impl Channel {
             topic.save_progress();
             state = self.lock();
         }
-        let ChannelState { queue, figures, loaded } = &mut *state;
+        let ChannelState { queue, figures, loaded, spans } = &mut *state;
         let lost_before = queue.lost_count();
         let result = if self.is_held() {
             Dispatched::Idle
         } else {
             let waited = Age::default();
+            let traced = topic.traced.is_any().then_some(Tracing { channel: &self.name, spans });
             let mut delivery =
-                Delivery { topic, loaded, figures, now, fetched: u64::MAX, waited, turn: None };
+                Delivery { topic, loaded, figures, traced, now, fetched: u64::MAX, waited, turn: None };
             let result = queue.dispatch(now, &mut delivery);
             delivery.end_turn();
             result
@@ -431,6 +457,8 @@ struct Delivery<'a> {
     pub loaded: &'a mut Loaded,
     /// What is counted of the channel.
     pub figures: &'a mut ChannelFigures,
+    /// Where spans are begun, if a message of the topic is part of a trace.
+    pub traced: Option<Tracing<'a>>,
     /// When this dispatch began.
     pub now: Now,
     /// Where the message last fetched lies.
@@ -468,13 +496,16 @@ impl Outlet<Arc<Outbox>> for Delivery<'_> {
         found.unwrap_or(Fetched::Missing)
     }
 
-    fn deliver(&mut self, to: &Arc<Outbox>, _seq: u64, attempts: u16) -> Room {
+    fn deliver(&mut self, to: &Arc<Outbox>, seq: u64, attempts: u16) -> Room {
         self.begin_turn(to);
         let stored =
             self.loaded.chunk_with(self.fetched).and_then(|chunk| match chunk.record_at(self.fetched) {
                 Read::Record(found) => Some((found.seq, record::read(found.payload)?)),
                 _ => None,
             });
+        if let Some(traced) = &mut self.traced {
+            traced.deliver(self.topic, to, Delivered { seq, attempts }, self.now.instant);
+        }
         // A record that was fetched is there; were it not, the message would time out and come again.
         let (Some((seq, stored)), Some((_, bytes))) = (stored, &mut self.turn) else { return Room::Full };
         self.waited = self.figures.deliver(stored.timestamp_ns, attempts, self.now.wall);

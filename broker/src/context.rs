@@ -20,6 +20,7 @@ use crate::record::Node;
 use crate::space::Space;
 use crate::timers::Timers;
 use crate::topic::Topic;
+use crate::traces::Traces;
 
 /// Limits on topics and channels, from the options.
 #[derive(Debug, Clone)]
@@ -65,6 +66,8 @@ pub(crate) struct Context {
     pub memory: Memory,
     /// What is counted.
     pub figures: Figures,
+    /// What is traced.
+    pub traces: Traces,
     /// Ends the process when the disk can no longer be trusted.
     pub shutdown: Shutdown,
     /// The disk failed: nothing more is promised.

@@ -42,6 +42,7 @@ mod stock;
 mod sync;
 mod timers;
 mod topic;
+mod traces;
 mod web;
 
 pub use serve::main_with_args;

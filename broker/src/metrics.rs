@@ -54,6 +54,7 @@ pub(crate) fn page(broker: &Broker) -> Exposition {
         peers.add(&[&address], is_up);
     }
     broker.requests.expose(&mut page);
+    broker.context.traces.expose(&mut page);
     let dropped = topics::expose(&mut page, broker);
     page.single(&DROPPED, dropped);
     page

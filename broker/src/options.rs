@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use daemon::options::Values;
+use daemon::options::{Values, without_password};
 use protocol::IdentifyLimits;
 use protocol::Limits;
 
@@ -77,6 +77,8 @@ pub(crate) struct Options {
     pub metrics_max_series: usize,
     pub metrics_exclude_ephemeral: bool,
     pub control: Control,
+    pub otel_endpoint: String,
+    pub otel_sampling_ratio: f64,
 }
 
 /// How connections are encrypted.
@@ -217,6 +219,8 @@ impl Options {
             metrics_max_series: number(values, "metrics-max-series", 1, i64::MAX)?,
             metrics_exclude_ephemeral: values.is_on("metrics-exclude-ephemeral"),
             control: control(values)?,
+            otel_endpoint: otel_endpoint(values)?,
+            otel_sampling_ratio: ratio(values)?,
         })
     }
 
@@ -316,6 +320,18 @@ fn access(values: &Values) -> Access {
         http_auth: text("http-auth"),
         debug_routes: text("debug-routes"),
     }
+}
+
+fn otel_endpoint(values: &Values) -> Result<String, String> {
+    let url = values.text("otel-endpoint");
+    daemon::traces::check(url).map_err(|why| format!("--otel-endpoint={}: {why}", without_password(url)))?;
+    Ok(url.to_owned())
+}
+
+fn ratio(values: &Values) -> Result<f64, String> {
+    let text = values.text("otel-sampling-ratio");
+    let ratio = text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    ratio.ok_or_else(|| format!("--otel-sampling-ratio={text}: it is a number from 0 to 1, like 0.01"))
 }
 
 /// Who reaches the control API can delete everything: over a network it asks for a token.

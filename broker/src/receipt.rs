@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use daemon::traces::Span;
 use tokio::sync::oneshot;
 
 use crate::outbox::Outbox;
@@ -41,6 +42,8 @@ pub(crate) struct Receipt(Arc<Batch>);
 enum Waiter {
     Session(Arc<Outbox>),
     Task(oneshot::Sender<()>),
+    /// What lasts until then.
+    Span(Span),
 }
 
 impl Batch {
@@ -52,11 +55,13 @@ impl Batch {
     /// The commit is over; only the first outcome counts.
     pub(crate) fn settle(&self, outcome: Result<(), PublishError>) {
         let _already_settled = self.outcome.set(outcome);
+        let failure = self.outcome.get().and_then(|outcome| outcome.as_ref().err());
         let waiters = std::mem::take(&mut *self.waiters.lock().unwrap_or_else(PoisonError::into_inner));
         for waiter in waiters {
             match waiter {
                 Waiter::Session(outbox) => outbox.enlist(),
                 Waiter::Task(task) => drop(task.send(())),
+                Waiter::Span(span) => end(span, failure),
             }
         }
     }
@@ -70,6 +75,12 @@ impl Batch {
         }
         waiters.push(waiter);
         true
+    }
+}
+
+fn end(mut span: Span, failure: Option<&PublishError>) {
+    if let Some(why) = failure {
+        span.fail(why);
     }
 }
 
@@ -91,6 +102,12 @@ impl Receipt {
         if !self.0.wait(Waiter::Session(Arc::clone(outbox))) {
             outbox.enlist();
         }
+    }
+
+    /// Have `span` end with the commit.
+    pub(crate) fn trace(&self, span: Span) {
+        // One that is over already ends here.
+        self.0.wait(Waiter::Span(span));
     }
 
     /// How the commit ends.

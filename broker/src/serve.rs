@@ -41,6 +41,7 @@ use crate::space::Space;
 use crate::stock::StockError;
 use crate::timers::Timers;
 use crate::topic::Topic;
+use crate::traces::Traces;
 use crate::web::Web;
 use crate::{backlog, journals, listener, lookup, memory, options, reclaim, space, statsd, stock, sync};
 
@@ -161,7 +162,10 @@ async fn serve(options: Options, shutdown: Shutdown, reload: &Reload) -> Result<
     let (gate, routes) = daemon::http::gate();
     let stop_serving = shutdown.clone();
     let served = tokio::spawn(async move { web.serve(routes, &stop_serving).await });
-    let (context, work) = context(&options, &shutdown);
+    let (traces, exporter) = Traces::new(&options).map_err(ServeError::Failed)?;
+    let farewell = Shutdown::new();
+    let exported = exporter.map(|exporter| tokio::spawn(exporter.run(farewell.clone())));
+    let (context, work) = context(&options, &shutdown, traces);
     let min_free = options.min_free;
     // Before the first publish can come.
     space::look(&context, &*disk, &path, min_free);
@@ -191,6 +195,11 @@ async fn serve(options: Options, shutdown: Shutdown, reload: &Reload) -> Result<
     }
     let _ended = served.await;
     stop(&broker, threads).await;
+    // With the connections the last spans have ended.
+    farewell.trigger();
+    if let Some(exported) = exported {
+        let _sent = exported.await;
+    }
     match shutdown.failure() {
         Some(why) => Err(ServeError::Failed(why)),
         None => Ok(()),
@@ -241,7 +250,7 @@ fn watch(name: &'static str, stop: Shutdown, work: impl Future<Output = ()> + Se
 }
 
 /// What topics and channels share, and the work they hand on.
-pub(crate) fn context(options: &Options, shutdown: &Shutdown) -> (Arc<Context>, Work) {
+pub(crate) fn context(options: &Options, shutdown: &Shutdown, traces: Traces) -> (Arc<Context>, Work) {
     let (unsaved, to_save) = unbounded_channel();
     let (unserved, to_serve) = unbounded_channel();
     let (unsynced, to_sync) = unbounded_channel();
@@ -269,6 +278,7 @@ pub(crate) fn context(options: &Options, shutdown: &Shutdown) -> (Arc<Context>, 
         space: Space::default(),
         memory: Memory::new(options.memory_limit),
         figures: Figures::default(),
+        traces,
         shutdown: shutdown.clone(),
         has_failed: AtomicBool::new(false),
         control: Some(Handle::current()),

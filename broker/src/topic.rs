@@ -12,6 +12,7 @@ mod tests;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use daemon::traces::Span;
 use protocol::{ChannelName, TopicName};
 use queue::{Now, Position, WallTime};
 use storage::{Bug, Entry, Journal, is_planted};
@@ -24,6 +25,7 @@ use crate::fence::DRAINING;
 use crate::figures::Counter;
 use crate::receipt::{Batch, PublishError, Receipt};
 use crate::record;
+use crate::traces::{Published, Traced};
 
 /// A topic.
 #[derive(Debug)]
@@ -51,6 +53,8 @@ pub(crate) struct Topic {
     is_deleted: AtomicBool,
     /// Messages that were dropped because it is ephemeral and full.
     pub discarded: Counter,
+    /// Its messages that are part of a trace.
+    pub traced: Arc<Traced>,
 }
 
 /// What the log's lock guards.
@@ -95,12 +99,13 @@ pub(crate) struct TopicCounts {
 
 impl Topic {
     /// Append messages to the log; the receipt tells when they are committed. All or none become part of
-    /// the log.
+    /// the log. Deliveries of what is part of a trace, which `span` then is, become part of it too.
     pub(crate) fn append<'a>(
         &self,
         bodies: impl ExactSizeIterator<Item = &'a [u8]>,
         due: Option<WallTime>,
         now: Now,
+        span: Option<&mut Span>,
     ) -> Result<Receipt, PublishError> {
         if !self.name.is_ephemeral()
             && let Some(why) = self.context.space.refusal()
@@ -121,11 +126,18 @@ impl Topic {
             self.discarded.add(bodies.len() as u64);
             return Ok(Receipt::kept());
         }
-        let mut left = u32::try_from(bodies.len()).unwrap_or(u32::MAX);
+        let (count, bytes_before) = (bodies.len(), log.batch_bytes);
+        let (mut left, mut last) = (u32::try_from(count).unwrap_or(u32::MAX), 0);
         for body in bodies {
             left = left.saturating_sub(1);
             log.batch_bytes += body.len() as u64;
-            log.log.append(left, |_, out| record::write(out, self.context.node, now.wall.0, due, body));
+            last =
+                log.log.append(left, |_, out| record::write(out, self.context.node, now.wall.0, due, body));
+        }
+        // Before anybody can deliver them.
+        if let Some(span) = span.filter(|span| span.is_sampled()) {
+            let stored = Published { last, count: count as u64, bytes: log.batch_bytes - bytes_before };
+            self.traced.keep(&self.context, span, stored, now.instant);
         }
         Ok(log.batch.get_or_insert_default().receipt())
     }

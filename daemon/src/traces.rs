@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use axum::http::HeaderMap;
 use tokio::sync::mpsc::{Sender, channel};
 
 pub use context::TraceContext;
@@ -113,11 +114,10 @@ impl Tracer {
         Span { context: Some(context), open: Some(Box::new(open)) }
     }
 
-    /// What became of spans, for a page of `/metrics`: nothing while there is no collector.
+    /// What became of spans, for a page of `/metrics`.
     pub fn expose(&self, page: &mut Exposition) {
-        page.family(&EXPORTED);
-        page.family(&DROPPED);
-        let Some(Shared { counts, .. }) = self.0.as_deref() else { return };
+        let nothing = Counts::default();
+        let counts = self.0.as_ref().map_or(&nothing, |shared| &shared.counts);
         page.single(&EXPORTED, counts.exported.load(Ordering::Relaxed));
         for (reason, count) in [("queue", &counts.overflowed), ("collector", &counts.refused)] {
             page.family(&DROPPED).add(&[reason], count.load(Ordering::Relaxed));
@@ -199,6 +199,13 @@ impl Drop for Open {
         record.end_ns = now_ns().max(record.start_ns);
         self.queue.send(record);
     }
+}
+
+/// What a request is part of, as its header `traceparent` says. More than one such header is as good as none.
+pub fn traceparent(headers: &HeaderMap) -> Option<TraceContext> {
+    let mut given = headers.get_all("traceparent").iter();
+    let only = given.next().filter(|_| given.next().is_none())?;
+    TraceContext::parse(only.to_str().ok()?)
 }
 
 /// The value of an attribute.

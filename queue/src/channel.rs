@@ -478,6 +478,12 @@ impl<H> Channel<H> {
         self.depth() + self.in_flight_count() + self.deferred_count()
     }
 
+    /// Is it with a consumer now?
+    #[must_use]
+    pub fn is_in_flight(&self, seq: u64) -> bool {
+        self.window.slot(seq).is_some_and(|slot| matches!(slot.state, State::InFlight { .. }))
+    }
+
     fn held_by(&self, id: ConsumerId, seq: u64) -> Result<Held, InFlightError> {
         let slot = self.window.slot(seq).ok_or(InFlightError::NotInFlight)?;
         let State::InFlight { owner, delivered_at, .. } = slot.state else {

@@ -81,6 +81,18 @@ pub fn request_bearing(address: SocketAddr, token: &str, method: &str, target: &
     }
 }
 
+/// The same as part of a trace.
+///
+/// # Panics
+/// When there is no reply, or it is not HTTP.
+#[track_caller]
+pub fn request_traced(address: SocketAddr, context: &str, method: &str, target: &str, body: &[u8]) -> Reply {
+    match exchange(address, method, target, &format!("traceparent: {context}\r\n"), body) {
+        Ok(reply) => reply,
+        Err(error) => panic!("{method} {target} at {address}: {error}"),
+    }
+}
+
 /// A list in a JSON object; empty when it is null or missing.
 pub(crate) fn list<'a>(object: &'a Value, name: &str) -> &'a [Value] {
     object.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()

@@ -8,6 +8,7 @@ mod authority;
 mod binaries;
 mod clients;
 mod cluster;
+mod collector;
 pub mod corpus;
 mod dialogue;
 mod http;
@@ -27,8 +28,9 @@ pub use binaries::{
 };
 pub use clients::{Client, client, diskqueue, go_client, python_client};
 pub use cluster::Cluster;
+pub use collector::{Collector, Span};
 pub use dialogue::Dialogue;
-pub use http::{Reply, request, request_bearing, try_request};
+pub use http::{Reply, request, request_bearing, request_traced, try_request};
 pub use lookupd::Lookupd;
 pub use nsqd::Nsqd;
 pub use peer::{Frame, Message, Peer};

@@ -58,6 +58,8 @@ mod routes;
 mod stats;
 #[cfg(test)]
 mod third_parties;
+#[cfg(test)]
+mod traces;
 
 #[cfg(test)]
 mod access;

@@ -2,6 +2,7 @@
 //! wins, wherever it came from. How a topic is brought to what was declared is in `apply`.
 
 mod apply;
+mod made;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -17,6 +18,8 @@ use super::source::{Source, Stamp};
 use crate::broker::Broker;
 use crate::durability::Durability;
 use crate::options::Options;
+
+pub(super) use made::Made;
 
 const FILE: &str = "topology";
 const MAGIC: &[u8; 8] = b"NSQBEtpy";
@@ -138,7 +141,7 @@ pub(crate) async fn begin(broker: &Arc<Broker>) {
     let from = if matches!(taken, Ok(true)) { "the file" } else { "the last run" };
     tracing::info!(epoch = topology.epoch, topics = topology.topics.len(), from, "topology");
     // Of what was applied before something may be missing by now.
-    enforce(broker, &topology, apply::Pass::Start).await;
+    enforce(broker, &topology, apply::Pass::Start, &Arc::default()).await;
 }
 
 /// Look at the file, and set back what is to be enforced, until the broker stops.
@@ -159,7 +162,7 @@ pub(crate) async fn follow(broker: Arc<Broker>) {
             _tick = every.tick() => {
                 let _turn = declared.turn.lock().await;
                 if let Some(topology) = declared.topology() {
-                    enforce(&broker, &topology, apply::Pass::Again).await;
+                    enforce(&broker, &topology, apply::Pass::Again, &Arc::default()).await;
                 }
             }
         }
@@ -202,7 +205,7 @@ async fn take(broker: &Arc<Broker>, topology: Topology) -> Result<bool, Refusal>
         return Ok(false);
     }
     let told = |why: String| format!("--topology-file: {why}");
-    match accept(broker, topology).await {
+    match accept(broker, topology, &Arc::default()).await {
         Ok(()) => Ok(true),
         Err(Refusal::Disk(why)) => Err(Refusal::Disk(told(why))),
         Err(why) => Err(Refusal::Wrong(told(why.sentence().to_owned()))),
@@ -210,7 +213,11 @@ async fn take(broker: &Arc<Broker>, topology: Topology) -> Result<bool, Refusal>
 }
 
 /// Keep a topology and apply it. What could not be made is in the report, and tried again.
-pub(super) async fn accept(broker: &Arc<Broker>, topology: Topology) -> Result<(), Refusal> {
+pub(super) async fn accept(
+    broker: &Arc<Broker>,
+    topology: Topology,
+    made: &Arc<Made>,
+) -> Result<(), Refusal> {
     check(&topology, broker.options.identity.as_deref()).map_err(Refusal::Wrong)?;
     let declared = &broker.control_state.declared;
     let _turn = declared.turn.lock().await;
@@ -237,13 +244,13 @@ pub(super) async fn accept(broker: &Arc<Broker>, topology: Topology) -> Result<(
         tracing::info!(epoch = topology.epoch, topics = topology.topics.len(), "new topology");
     }
     // Who sees its epoch, or that the broker is ready, sees what it declares.
-    enforce(broker, &Arc::new(topology), apply::Pass::New(before)).await;
+    enforce(broker, &Arc::new(topology), apply::Pass::New(before), made).await;
     Ok(())
 }
 
-async fn enforce(broker: &Arc<Broker>, topology: &Arc<Topology>, pass: apply::Pass) {
+async fn enforce(broker: &Arc<Broker>, topology: &Arc<Topology>, pass: apply::Pass, made: &Arc<Made>) {
     let declared = &broker.control_state.declared;
-    let failures = apply::apply(broker, topology, pass).await;
+    let failures = apply::apply(broker, topology, pass, made).await;
     let mut state = declared.lock();
     for failure in failures.iter().filter(|failure| !state.failures.contains(failure)) {
         let channel = failure.channel.as_deref().unwrap_or_default();

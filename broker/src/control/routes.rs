@@ -9,21 +9,22 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
-use daemon::access::{Gate, Kind, Verdict};
+use daemon::access::{self, Gate, Verdict};
 use daemon::http::{Listener, Requests, error, finish, json, serve};
 use daemon::listen::ListenError;
 use daemon::token::SharedToken;
+use daemon::traces::{Kind, Span, traceparent};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use protocol::control::{DrainRequest, Registration, Registrations, Topology};
 use serde::de::DeserializeOwned;
 
 use super::drain::{self, Order};
 use super::source::TOPOLOGY_BYTES_MAX;
-use super::{Refusal, declared};
+use super::{Refusal, declared, declared::Made};
 use crate::broker::Broker;
 use crate::guards::Guards;
 use crate::options::Options;
@@ -82,7 +83,7 @@ fn router(broker: Arc<Broker>, gate: Arc<Gate>) -> Router {
 
 async fn keep(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    match gate.judge(Kind::Change, &parts) {
+    match gate.judge(access::Kind::Change, &parts) {
         Verdict::Pass => next.run(Request::from_parts(parts, body)).await,
         _ => {
             let mut refusal = Verdict::Unknown.refusal();
@@ -98,13 +99,25 @@ async fn topology(State(broker): State<Arc<Broker>>) -> Response {
     json(&crate::blocking::wait(|| declared::report(&broker)))
 }
 
-async fn put_topology(State(broker): State<Arc<Broker>>, body: Body) -> Answer {
+async fn put_topology(State(broker): State<Arc<Broker>>, headers: HeaderMap, body: Body) -> Answer {
+    let tracer = broker.context.traces.tracer();
+    let mut span = tracer.begin(Kind::Server, traceparent(&headers), || "apply topology".to_owned());
+    let answer = apply_topology(broker, body, &mut span).await;
+    if let Err(refusal) = &answer {
+        span.fail(format_args!("answered {}", refusal.status()));
+    }
+    answer
+}
+
+async fn apply_topology(broker: Arc<Broker>, body: Body, span: &mut Span) -> Answer {
     let wanted: Topology = read(body).await?;
+    span.set("nsq.topology.epoch", wanted.epoch);
+    span.set("nsq.topology.topics", wanted.topics.len());
+    let made = Arc::new(Made::below(span, broker.context.traces.tracer()));
     // Who hangs up must not leave half of it undone.
-    let accepted =
-        tokio::spawn(
-            async move { declared::accept(&broker, wanted).await.map(|()| declared::report(&broker)) },
-        );
+    let accepted = tokio::spawn(async move {
+        declared::accept(&broker, wanted, &made).await.map(|()| declared::report(&broker))
+    });
     let report = joined(accepted.await)?;
     Ok(json(&report))
 }

@@ -9,7 +9,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use bytes::{Buf as _, Bytes};
 use daemon::http::{Args, error, ok_text};
+use daemon::traces::{Span, traceparent};
 use http_body_util::BodyExt as _;
+use protocol::TopicName;
 use queue::WallTime;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -25,15 +27,26 @@ pub(super) async fn publish(
     args: Args,
     body: Body,
 ) -> Result<Response, Response> {
-    refuse_if_draining(&api)?;
-    let (body, _room) =
-        read_body(&api, &headers, body, api.broker.options.max_msg_size, "MSG_TOO_BIG").await?;
+    let mut span = begin(&api, &headers, &args);
+    let answer = publish_one(&api, &headers, &args, body, span.as_mut()).await;
+    end(span, answer)
+}
+
+async fn publish_one(
+    api: &Api,
+    headers: &HeaderMap,
+    args: &Args,
+    body: Body,
+    span: Option<&mut Span>,
+) -> Result<Response, Response> {
+    refuse_if_draining(api)?;
+    let (body, _room) = read_body(api, headers, body, api.broker.options.max_msg_size, "MSG_TOO_BIG").await?;
     if body.is_empty() {
         return Err(bad_request("MSG_EMPTY"));
     }
-    let topic = open_topic(&api, &args).await?;
-    let due = due(&api, &args)?;
-    store(&topic, &[body], due).await
+    let topic = open_topic(api, args).await?;
+    let due = due(api, args)?;
+    store(&topic, &[body], due, span).await
 }
 
 pub(super) async fn multi_publish(
@@ -42,30 +55,64 @@ pub(super) async fn multi_publish(
     args: Args,
     body: Body,
 ) -> Result<Response, Response> {
-    refuse_if_draining(&api)?;
+    let mut span = begin(&api, &headers, &args);
+    let answer = publish_many(&api, &headers, &args, body, span.as_mut()).await;
+    end(span, answer)
+}
+
+async fn publish_many(
+    api: &Api,
+    headers: &HeaderMap,
+    args: &Args,
+    body: Body,
+    span: Option<&mut Span>,
+) -> Result<Response, Response> {
+    refuse_if_draining(api)?;
     let options = &api.broker.options;
-    if announced(&headers).is_some_and(|bytes| bytes > options.max_body_size as u64) {
+    if announced(headers).is_some_and(|bytes| bytes > options.max_body_size as u64) {
         return Err(too_big("BODY_TOO_BIG"));
     }
-    let topic = open_topic(&api, &args).await?;
-    let due = due(&api, &args)?;
-    let (body, _room) = read_body(&api, &headers, body, options.max_body_size, "BODY_TOO_BIG").await?;
-    let messages = if is_binary(&args) {
+    let topic = open_topic(api, args).await?;
+    let due = due(api, args)?;
+    let (body, _room) = read_body(api, headers, body, options.max_body_size, "BODY_TOO_BIG").await?;
+    let messages = if is_binary(args) {
         split_binary(body, options.max_msg_size, options.max_body_size)?
     } else {
         split_lines(&body, options.max_msg_size)?
     };
-    store(&topic, &messages, due).await
+    store(&topic, &messages, due, span).await
+}
+
+/// What is published under a name that no topic can have is in no trace.
+fn begin(api: &Api, headers: &HeaderMap, args: &Args) -> Option<Span> {
+    let traces = &api.broker.context.traces;
+    if !traces.is_on() {
+        return None;
+    }
+    let topic = TopicName::new(args.optional("topic")?).ok()?;
+    traces.publish(topic.as_str(), traceparent(headers))
+}
+
+fn end(span: Option<Span>, answer: Result<Response, Response>) -> Result<Response, Response> {
+    if let (Some(mut span), Err(refusal)) = (span, &answer) {
+        span.fail(format_args!("answered {}", refusal.status()));
+    }
+    answer
 }
 
 /// Append, commit and hand out, all on this thread: HTTP publishers are not on a shard.
-async fn store(topic: &Arc<Topic>, messages: &[Bytes], due: Option<WallTime>) -> Result<Response, Response> {
+async fn store(
+    topic: &Arc<Topic>,
+    messages: &[Bytes],
+    due: Option<WallTime>,
+    span: Option<&mut Span>,
+) -> Result<Response, Response> {
     if messages.is_empty() {
         return Ok(ok_text());
     }
     let exiting = || error(StatusCode::SERVICE_UNAVAILABLE, "EXITING");
     let now = topic.context.clock.now();
-    let appended = topic.append(messages.iter().map(|message| &**message), due, now);
+    let appended = topic.append(messages.iter().map(|message| &**message), due, now, span);
     // The fence may have been raised while the body came.
     let refused = |_| if topic.context.fence.is_up() { draining() } else { exiting() };
     let receipt = appended.map_err(refused)?;

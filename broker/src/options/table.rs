@@ -390,6 +390,20 @@ pub(crate) const TABLE: &[Opt] = &[
         "leave ephemeral topics and channels out of /metrics",
         METRICS,
     ),
+    opt(
+        "otel-endpoint",
+        Kind::Text,
+        "",
+        "<url> of a collector that takes OTLP over HTTP, like http://collector:4318; none: no traces",
+        METRICS,
+    ),
+    opt(
+        "otel-sampling-ratio",
+        Kind::Text,
+        "0.01",
+        "of what comes without a trace context, the share that is traced, 0 to 1",
+        METRICS,
+    ),
 ];
 
 const LEVELS: Kind = Kind::Choice(&["debug", "info", "warn", "error", "fatal"]);

@@ -82,8 +82,12 @@ impl Session {
         }
         let Some(topic) = self.topic(shard, name) else { return open_topic(verb, name) };
         let messages = bodies.len() as u64;
-        match topic.append(bodies, due, now) {
+        let mut span = shard.broker.context.traces.publish(name, None);
+        match topic.append(bodies, due, now, span.as_mut()) {
             Ok(receipt) => {
+                if let Some(span) = span {
+                    receipt.trace(span);
+                }
                 shard.topic_is_dirty(&topic);
                 self.replies.borrow_mut().add_commit(verb, &topic, receipt, messages);
                 self.outbox.enlist();

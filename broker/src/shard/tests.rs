@@ -22,6 +22,7 @@ use crate::options::{Options, TABLE};
 use crate::serve::context;
 use crate::session::Session;
 use crate::socket::{Peer, Stream};
+use crate::traces::Traces;
 
 /// A broker with one shard.
 pub(crate) struct Here {
@@ -64,7 +65,7 @@ impl Here {
         };
         let options = Options::from_values(&values).unwrap();
         let guards = Guards::load(&options).unwrap();
-        let (context, work) = context(&options, &Shutdown::new());
+        let (context, work) = context(&options, &Shutdown::new(), Traces::default());
         let disk: Arc<dyn Disk> = Arc::new(FakeDisk::default());
         let dir = DataDir::open_as(Arc::clone(&disk), Path::new("/data"), None).unwrap();
         let control = Handle::current();

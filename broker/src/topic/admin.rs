@@ -221,7 +221,7 @@ impl Topic {
         let channel = self.channel(name).ok_or(ChangeError::NoChannel)?;
         let at = {
             let mut state = channel.lock();
-            state.queue.empty();
+            state.empty();
             state.queue.visible()
         };
         let (Some(journal), Some(id)) = (journal.as_mut(), channel.cursor) else { return Ok(()) };

@@ -88,6 +88,7 @@ impl Topic {
             freed: Mutex::default(),
             is_deleted: AtomicBool::new(false),
             discarded: Counter::default(),
+            traced: Arc::default(),
         })
     }
 

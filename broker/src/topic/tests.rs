@@ -64,6 +64,7 @@ fn context(durability: Durability, segment_bytes: u64) -> Arc<Context> {
         space: Space::default(),
         memory: Memory::new(1 << 20),
         figures: Figures::default(),
+        traces: crate::traces::Traces::default(),
         shutdown: Shutdown::new(),
         has_failed: false.into(),
         control: None,
@@ -94,7 +95,7 @@ fn open_at(level: Durability, disk: &FakeDisk) -> Result<Arc<Topic>, storage::St
 
 fn publish(topic: &Arc<Topic>, bodies: &[&str]) -> Result<(), PublishError> {
     let now = topic.context.clock.now();
-    let receipt = topic.append(bodies.iter().map(|body| body.as_bytes()), None, now)?;
+    let receipt = topic.append(bodies.iter().map(|body| body.as_bytes()), None, now, None)?;
     topic.commit(now);
     receipt.outcome().cloned().unwrap()
 }

@@ -7,6 +7,7 @@ use futures::StreamExt as _;
 use protocol::control::{DeclaredTopic, Drift, Topology};
 use protocol::{ChannelName, TopicName};
 
+use super::made::{Made, ended};
 use crate::broker::Broker;
 use crate::durability::Durability;
 use crate::topic::Topic;
@@ -85,13 +86,19 @@ fn level(declared: &DeclaredTopic) -> Option<Durability> {
 }
 
 /// Make and set what `pass` says; what could not be done is given back.
-pub(super) async fn apply(broker: &Arc<Broker>, topology: &Arc<Topology>, pass: Pass) -> Vec<Drift> {
+pub(super) async fn apply(
+    broker: &Arc<Broker>,
+    topology: &Arc<Topology>,
+    pass: Pass,
+    made: &Arc<Made>,
+) -> Vec<Drift> {
     let different = |topic: &&DeclaredTopic| !differences(broker, topic).is_empty();
     let topics: Vec<_> = topology.topics.iter().filter(different).cloned().collect();
     let work = topics.into_iter().map(|topic| {
-        let (broker, pass) = (Arc::clone(broker), pass.clone());
+        let (broker, pass, made) = (Arc::clone(broker), pass.clone(), Arc::clone(made));
         tokio::spawn(async move {
-            let one = One { broker: &broker, declared: &topic, before: pass.before(&topic), pass: &pass };
+            let before = pass.before(&topic);
+            let one = One { broker: &broker, declared: &topic, before, pass: &pass, made: &made };
             one.apply().await
         })
     });
@@ -105,6 +112,7 @@ struct One<'a> {
     declared: &'a DeclaredTopic,
     before: Option<&'a DeclaredTopic>,
     pass: &'a Pass,
+    made: &'a Made,
 }
 
 impl One<'_> {
@@ -116,10 +124,13 @@ impl One<'_> {
         let topic = match found {
             Some(topic) => topic,
             None if !self.pass.makes(self.declared.enforce) => return Vec::new(),
-            None => match self.broker.declare_topic(&name).await {
-                Ok(topic) => topic,
-                Err(error) => return vec![self.failed(None, "is missing", &error)],
-            },
+            None => {
+                let span = self.made.topic(name.as_str());
+                match ended(span, self.broker.declare_topic(&name).await) {
+                    Ok(topic) => topic,
+                    Err(error) => return vec![self.failed(None, "is missing", &error)],
+                }
+            }
         };
         let mut failures = Vec::new();
         // Set before it is unpaused, and before its channels get anything.
@@ -167,7 +178,11 @@ impl One<'_> {
             if is_new && !self.pass.makes(declared.enforce) {
                 continue;
             }
-            let channel = match found.map_or_else(|| topic.declare_channel(&name), Ok) {
+            let made = || {
+                let span = self.made.channel(topic.name.as_str(), name.as_str());
+                ended(span, topic.declare_channel(&name))
+            };
+            let channel = match found.map_or_else(made, Ok) {
                 Ok(channel) => channel,
                 Err(error) => {
                     failures.push(self.failed(Some(&declared.name), "is missing", &error));

@@ -58,7 +58,7 @@ fn a_sync_that_fails_breaks_the_promise_and_is_never_tried_again() {
     channel(&topic, "jobs");
     publish(&topic, &["kept"]).unwrap();
     let now = topic.context.clock.now();
-    let receipt = topic.append([&b"uncovered"[..]].into_iter(), None, now).unwrap();
+    let receipt = topic.append([&b"uncovered"[..]].into_iter(), None, now, None).unwrap();
     // The write works, the sync behind it does not.
     disk.fail_at(disk.calls() + 2, Fault::io());
     topic.commit(now);
