@@ -2,6 +2,7 @@
 //! their data in a temporary folder, and `kubectl proxy` as the door for tests. There are no nodes; what a node would do
 //! for pods of ours is in `kube/kubelet.rs`. Everything dies with the test, also when that is killed.
 
+mod door;
 mod kubelet;
 
 use std::io::{Read as _, Write as _};
@@ -18,6 +19,7 @@ use crate::http::{Reply, parse};
 use crate::process::Process;
 use crate::waiting::{PATIENCE, eventually};
 
+pub use door::{Door, Shuts};
 pub use kubelet::Kubelet;
 
 /// A running API. Dropping it ends everything.
@@ -129,6 +131,29 @@ impl Kube {
         let path = self.folder.path().join(format!("{account}.kubeconfig"));
         let config = admin.replace(ADMIN, token.trim());
         std::fs::write(&path, config).unwrap_or_else(|error| panic!("cannot write a kubeconfig: {error}"));
+        path
+    }
+
+    /// A door before the API.
+    pub fn new_door(&self) -> Door {
+        Door::before(self.door)
+    }
+
+    /// A kubeconfig of an administrator who comes through `door`.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[track_caller]
+    pub fn config_through(&self, door: &Door) -> PathBuf {
+        let path = self.folder.path().join("door.kubeconfig");
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{ "name": "c", "cluster": { "server": format!("http://{}", door.address()) } }],
+            "users": [{ "name": "u", "user": {} }],
+            "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "u" } }],
+        });
+        std::fs::write(&path, config.to_string())
+            .unwrap_or_else(|error| panic!("cannot write a kubeconfig: {error}"));
         path
     }
 

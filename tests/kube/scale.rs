@@ -34,7 +34,7 @@ fn publisher(brokers: Vec<SocketAddr>, stop: Arc<AtomicBool>) -> std::thread::Jo
 }
 
 /// Takes everything that a broker has for `orders/billing`, until it is closed.
-fn consume(address: SocketAddr) -> std::thread::JoinHandle<BTreeSet<String>> {
+pub(crate) fn consume(address: SocketAddr) -> std::thread::JoinHandle<BTreeSet<String>> {
     std::thread::spawn(move || {
         let mut got = BTreeSet::new();
         let mut peer = Peer::connect(SocketAddr::new(address.ip(), 4150));

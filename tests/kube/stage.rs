@@ -1,6 +1,7 @@
 //! What every test here stands on: an API, somebody who runs pods, an operator, and short ways to ask for things.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use harness::kube::{Kube, Kubelet};
@@ -114,10 +115,14 @@ impl Drop for Last {
 
 /// An operator for `kube`, with the rights of the chart and no more.
 pub(crate) fn operator(kube: &Kube) -> Process {
+    operator_with(&kube.config_of("nsqube-system", "nsq-operator"))
+}
+
+/// One with the rights of a kubeconfig.
+pub(crate) fn operator_with(config: &Path) -> Process {
     let arguments = ["run", "--http-address=127.0.0.1:0", "--log-format=text", "--namespace=nsqube-system"];
-    let arguments = arguments.map(str::to_owned);
-    let config = kube.config_of("nsqube-system", "nsq-operator").display().to_string();
-    Process::start_in(&nsq_operator_binary(), &arguments, &[("KUBECONFIG", &config)])
+    let config = config.display().to_string();
+    Process::start_in(&nsq_operator_binary(), &arguments.map(str::to_owned), &[("KUBECONFIG", &config)])
 }
 
 /// Status and reason of a condition.
