@@ -83,16 +83,9 @@ impl Publish {
     /// Publish for `seconds`.
     pub(super) async fn run(self, target: &Target, seconds: Duration) -> Result<Sample> {
         let tally = Arc::new(Tally::default());
+        self.make_topics(target).await?;
         let opened = (0..self.connections).map(|_| Connection::open(target));
-        let mut connections = try_join_all(opened).await.context("opening the connections")?;
-        // Making topics is a work of its own.
-        if let Some(first) = connections.first_mut() {
-            let mut script = Script::new(self.topics, 0, 1, self.size, 1);
-            for _ in 0..self.topics {
-                first.send(script.take(1)).await?;
-                first.oks(1).await?;
-            }
-        }
+        let connections = try_join_all(opened).await.context("opening the connections")?;
         let publisher = |(index, connection)| {
             // Each connection begins elsewhere, so that they do not march through the topics together.
             let first = index * self.topics / self.connections;
@@ -108,6 +101,18 @@ impl Publish {
             worker.await??;
         }
         Ok(sample)
+    }
+
+    /// Making topics is a work of its own. Those who publish come after it: nsqd closes the connection of a client that
+    /// says nothing for ten seconds, which a thousand topics may take on a busy machine.
+    async fn make_topics(&self, target: &Target) -> Result<()> {
+        let mut connection = Connection::open(target).await.context("opening a connection")?;
+        let mut script = Script::new(self.topics, 0, 1, self.size, 1);
+        for _ in 0..self.topics {
+            connection.send(script.take(1)).await?;
+            connection.oks(1).await?;
+        }
+        Ok(())
     }
 
     async fn publish(self, mut publisher: Publisher, tally: Arc<Tally>) -> Result<()> {
