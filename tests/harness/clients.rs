@@ -120,8 +120,12 @@ impl Client {
     }
 }
 
+/// A program that `cargo xtask setup` prepares, by its name there; `None` after a notice where it cannot be had.
+///
+/// # Panics
+/// On CI, when it cannot be had.
 #[track_caller]
-pub(crate) fn prepared(name: &str) -> Option<PathBuf> {
+pub fn prepared(name: &str) -> Option<PathBuf> {
     static SETUP: OnceLock<(String, String)> = OnceLock::new();
     let (answers, notices) = SETUP.get_or_init(set_up);
     let found = answers.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));

@@ -26,6 +26,7 @@ pub use binaries::{
     nsq_bench as nsq_bench_binary, nsq_operator as nsq_operator_binary, nsqd as nsqd_binary,
     nsqlookupd as nsqlookupd_binary, root,
 };
+pub use clients::prepared;
 pub use clients::{Client, client, diskqueue, go_client, python_client};
 pub use cluster::Cluster;
 pub use collector::{Collector, Span};

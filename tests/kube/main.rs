@@ -7,6 +7,8 @@ mod charts;
 #[cfg(test)]
 mod cluster;
 #[cfg(test)]
+mod gitops;
+#[cfg(test)]
 mod kills;
 #[cfg(test)]
 mod many;

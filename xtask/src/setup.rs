@@ -24,6 +24,7 @@ const CLIENTS: &[(&str, Make)] = &[
     ("go-client", go::client),
     ("diskqueue", go::diskqueue),
     ("traffic", go::traffic),
+    ("lua", go::lua),
     ("python", || python::venv("requirements.txt")),
     ("python-compression", || python::venv("requirements-compression.txt")),
     ("node", node::client),

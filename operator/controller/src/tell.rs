@@ -150,6 +150,16 @@ pub fn keep_times(now: &mut [Condition], before: &[Condition]) {
     }
 }
 
+/// Not yet so, by what the operator does or by what has not been before: nothing to warn of.
+fn is_underway(old: Option<&Condition>, new: &Condition) -> bool {
+    let was_well = old.is_some_and(|old| old.status == "True");
+    match new.reason.as_str() {
+        "Applying" | "Draining" | "RollingUpdate" => true,
+        "BrokersNotReady" | "LookupdsNotReady" | "VolumePending" => !was_well,
+        _ => false,
+    }
+}
+
 /// What people want to hear of: what stands still, what leaves, and when all is well again.
 fn news(before: &[Condition], now: &[Condition]) -> Vec<(bool, String, String)> {
     let told = [Type::Ready, Type::Stalled, Type::ScalingDown, Type::StorageHealthy, Type::UpdatePending];
@@ -162,14 +172,62 @@ fn news(before: &[Condition], now: &[Condition]) -> Vec<(bool, String, String)> 
         }
         let is_bad = match about.as_str() {
             "Stalled" => true,
-            "Ready" | "StorageHealthy" => new.status != "True",
+            "Ready" | "StorageHealthy" => new.status != "True" && !is_underway(old, new),
             _ => false,
         };
         // Not ready at the start of everything is no news.
-        if about == "Ready" && old.is_none() && is_bad {
+        if about == "Ready" && old.is_none() && new.status != "True" {
             continue;
         }
         found.push((!is_bad, new.reason.clone(), new.message.clone()));
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    fn condition(type_: &str, status: &str, reason: &str) -> Condition {
+        Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: "a sentence".to_owned(),
+            last_transition_time: Time(jiff::Timestamp::UNIX_EPOCH),
+            observed_generation: None,
+        }
+    }
+
+    #[track_caller]
+    fn check(before: &[Condition], now: &[Condition], expected: &[(bool, &str)]) {
+        let found = news(before, now);
+        let found: Vec<(bool, &str)> =
+            found.iter().map(|(is_good, reason, _)| (*is_good, reason.as_str())).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_cluster_that_starts_warns_of_nothing() {
+        let start =
+            [condition("Ready", "False", "Applying"), condition("StorageHealthy", "False", "VolumePending")];
+        check(&[], &start, &[(true, "VolumePending")]);
+        let pods = [
+            condition("Ready", "False", "BrokersNotReady"),
+            condition("StorageHealthy", "True", "VolumesBound"),
+        ];
+        check(&start, &pods, &[(true, "BrokersNotReady"), (true, "VolumesBound")]);
+    }
+
+    #[test]
+    fn what_was_well_and_is_not_is_warned_of_and_what_is_at_work_is_not() {
+        let well = [condition("Ready", "True", "AllReady")];
+        check(&well, &[condition("Ready", "False", "BrokersNotReady")], &[(false, "BrokersNotReady")]);
+        check(&well, &[condition("Ready", "False", "RollingUpdate")], &[(true, "RollingUpdate")]);
+        check(&well, &[condition("Ready", "False", "ImageNotPulled")], &[(false, "ImageNotPulled")]);
+        check(&well, &[condition("Stalled", "True", "NoConsumer")], &[(false, "NoConsumer")]);
+        check(&well, &well, &[]);
+    }
 }

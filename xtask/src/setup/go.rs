@@ -24,6 +24,11 @@ pub(super) fn traffic() -> Result<PathBuf> {
     program("traffic", "tests/clients/traffic")
 }
 
+/// Runs health scripts of Argo CD as it does.
+pub(super) fn lua() -> Result<PathBuf> {
+    program("lua", "tests/clients/lua")
+}
+
 fn program(name: &str, folder: &str) -> Result<PathBuf> {
     let sources = root()?.join(folder);
     let version = version_of("go", "version").context(
