@@ -104,7 +104,10 @@ impl Tracer {
     /// Begin a span. Below a `parent` it is sampled if the parent is, otherwise by the ratio; the name is only made for a
     /// span that is sampled.
     pub fn begin(&self, kind: Kind, parent: Option<TraceContext>, name: impl FnOnce() -> String) -> Span {
-        let Some(shared) = &self.0 else { return Span::default() };
+        // Who is told not to sample tells others.
+        let Some(shared) = &self.0 else {
+            return Span { context: parent.filter(|it| !it.is_sampled), open: None };
+        };
         let Some(context) = shared.chance.context(parent) else { return Span::default() };
         if !context.is_sampled {
             return Span { context: Some(context), open: None };
@@ -160,12 +163,10 @@ impl Span {
         self.context.map(|context| context.to_string())
     }
 
-    /// A span that is part of this one. Below one that is not sampled there is none.
-    pub fn child(&self, kind: Kind, name: impl FnOnce() -> String) -> Self {
-        match &self.open {
-            Some(open) => open.queue.begin(kind, self.context, name),
-            None => Self { context: self.context, open: None },
-        }
+    /// Where spans are begun that are part of this one. Below one that is not sampled none is.
+    pub fn scope(&self) -> Scope {
+        let tracer = self.open.as_ref().map(|open| open.queue.clone());
+        Scope { tracer: tracer.unwrap_or_default(), parent: self.context }
     }
 
     /// Say something about it.
@@ -182,6 +183,23 @@ impl Span {
         if let Some(open) = &mut self.open {
             open.record.status = Some(otlp::Status::error(why.to_string()));
         }
+    }
+}
+
+/// A place in a trace, for spans that others begin. The default is in no trace: nothing is begun there.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    tracer: Tracer,
+    parent: Option<TraceContext>,
+}
+
+impl Scope {
+    /// Begin a span here.
+    pub fn begin(&self, kind: Kind, name: impl FnOnce() -> String) -> Span {
+        if self.parent.is_none() {
+            return Span::default();
+        }
+        self.tracer.begin(kind, self.parent, name)
     }
 }
 
@@ -240,6 +258,12 @@ impl From<u64> for Attribute {
 impl From<usize> for Attribute {
     fn from(number: usize) -> Self {
         Self::Number(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<i64> for Attribute {
+    fn from(number: i64) -> Self {
+        Self::Number(number)
     }
 }
 

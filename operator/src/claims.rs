@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::plan::ClusterId;
-use crate::relations::cluster_of;
+pub use crate::relations::cluster_of;
 use crate::resources::{DeletionPolicy, DriftPolicy, NsqChannel, NsqTopic, namespace_of};
 use crate::topology::{Age, ChannelClaim, ChannelOf, Fate, ResourceId, TopicClaim};
 

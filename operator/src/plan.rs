@@ -142,7 +142,7 @@ fn topics(declaration: &Declaration) -> BTreeMap<ClusterId, TopicsByName> {
 }
 
 fn cluster_plan(cluster: &NsqCluster, id: ClusterId, topics: TopicsByName) -> ClusterPlan {
-    let broker_flags = flags::of_broker(&cluster.spec.brokers.config);
+    let broker_flags = flags::of_broker(&cluster.spec);
     let lookupd_flags = flags::of_lookupd(&cluster.spec.lookupds.config);
     let broker = |ordinal| BrokerPlan { ordinal, node_id: ordinal, flags: broker_flags.clone() };
     let lookupd = |ordinal| LookupdPlan { ordinal, flags: lookupd_flags.clone() };

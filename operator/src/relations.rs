@@ -52,7 +52,8 @@ pub(crate) fn id_of_cluster(cluster: &NsqCluster) -> ClusterId {
     ClusterId { namespace: namespace_of(cluster), name: cluster.name_any() }
 }
 
-pub(crate) fn cluster_of(namespace: String, reference: &ClusterRef) -> ClusterId {
+/// The cluster that a resource in `namespace` refers to.
+pub fn cluster_of(namespace: String, reference: &ClusterRef) -> ClusterId {
     let ClusterRef { name, namespace: other } = reference.clone();
     ClusterId { namespace: other.unwrap_or(namespace), name }
 }

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use kube::ResourceExt as _;
 
 use crate::resources::cluster::{
-    BrokerConfig, HeartbeatInterval, LookupdConfig, NAME_LENGTH_MAX, extra_flags,
+    BrokerConfig, HeartbeatInterval, LookupdConfig, NAME_LENGTH_MAX, Tracing, extra_flags,
 };
 use crate::resources::units::{ByteSize, GoDuration};
 use crate::resources::{NsqChannel, NsqCluster, NsqClusterSpec, NsqTopic, name};
@@ -49,6 +49,7 @@ pub fn cluster(cluster: &NsqCluster) -> Vec<Violation> {
     found.extend(duration("spec.topics.resyncInterval".to_owned(), resync, 5000));
     let interval = observability.pod_monitor.interval.as_ref();
     found.extend(duration("spec.observability.podMonitor.interval".to_owned(), interval, 1000));
+    tracing(&observability.tracing, &mut found);
     found
 }
 
@@ -208,6 +209,29 @@ fn duration(field: String, duration: Option<&GoDuration>, millis_min: u128) -> O
         Some(_) => return None,
     };
     Some(Violation { field, message: format!("is {:?}, {message}", duration.text()), hint: Some(hint) })
+}
+
+fn tracing(tracing: &Tracing, found: &mut Vec<Violation>) {
+    let Tracing { endpoint, sampling_ratio } = tracing;
+    let is_url = |url: &&String| {
+        let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+        rest.is_some_and(|rest| !rest.is_empty() && !rest.contains([' ', '?', '#', '@']))
+    };
+    if let Some(endpoint) = endpoint.as_ref().filter(|it| !is_url(it)) {
+        found.push(Violation {
+            field: "spec.observability.tracing.endpoint".to_owned(),
+            message: format!("is {endpoint:?}, which is no URL of a collector"),
+            hint: Some("write a URL without user, query or spaces, as http://collector:4318".to_owned()),
+        });
+    }
+    let is_share = |text: &&String| text.parse().is_ok_and(|ratio: f64| (0.0..=1.0).contains(&ratio));
+    if let Some(ratio) = sampling_ratio.as_ref().filter(|it| !is_share(it)) {
+        found.push(Violation {
+            field: "spec.observability.tracing.samplingRatio".to_owned(),
+            message: format!("is {ratio:?}, which is no share"),
+            hint: Some("write a number from 0 to 1 as text, as \"0.01\"".to_owned()),
+        });
+    }
 }
 
 fn extra_flag(flag: &str) -> Option<Violation> {

@@ -39,7 +39,7 @@ impl Life {
                 .kube
                 .delete_now("/apis/coordination.k8s.io/v1/namespaces/nsqube-system/leases/nsq-operator");
             self.door.open(self.shuts, u32::try_from(kills.len()).unwrap());
-            self.stage.operator = operator_with(&self.config);
+            self.stage.operator = operator_with(&self.config, &[]);
             let mut done = false;
             eventually_within(std::time::Duration::from_secs(60), what, || {
                 done = is_so(&self.stage);

@@ -18,3 +18,5 @@ mod scale;
 mod stage;
 #[cfg(test)]
 mod topics;
+#[cfg(test)]
+mod traces;

@@ -19,6 +19,12 @@ impl Stage {
     /// `network` is the loopback network of its pods, another one for each test.
     #[track_caller]
     pub(crate) fn set(network: u8) -> Option<Self> {
+        Self::set_with(network, &[])
+    }
+
+    /// The same with more flags for the operator.
+    #[track_caller]
+    pub(crate) fn set_with(network: u8, flags: &[String]) -> Option<Self> {
         let kube = Arc::new(Kube::start()?);
         let kubelet = Kubelet::start(&kube, network);
         // As users install it; its Deployment stays without pods, for there are no nodes.
@@ -28,7 +34,7 @@ impl Stage {
             "-f",
             &root().join("manifests/install.yaml").display().to_string(),
         ]);
-        let operator = operator(&kube);
+        let operator = operator_with(&kube.config_of("nsqube-system", "nsq-operator"), flags);
         Some(Self { operator, kubelet, kube })
     }
 
@@ -115,14 +121,15 @@ impl Drop for Last {
 
 /// An operator for `kube`, with the rights of the chart and no more.
 pub(crate) fn operator(kube: &Kube) -> Process {
-    operator_with(&kube.config_of("nsqube-system", "nsq-operator"))
+    operator_with(&kube.config_of("nsqube-system", "nsq-operator"), &[])
 }
 
-/// One with the rights of a kubeconfig.
-pub(crate) fn operator_with(config: &Path) -> Process {
+/// One with the rights of a kubeconfig, and with more flags.
+pub(crate) fn operator_with(config: &Path, flags: &[String]) -> Process {
     let arguments = ["run", "--http-address=127.0.0.1:0", "--log-format=text", "--namespace=nsqube-system"];
+    let arguments = [arguments.map(str::to_owned).to_vec(), flags.to_vec()].concat();
     let config = config.display().to_string();
-    Process::start_in(&nsq_operator_binary(), &arguments.map(str::to_owned), &[("KUBECONFIG", &config)])
+    Process::start_in(&nsq_operator_binary(), &arguments, &[("KUBECONFIG", &config)])
 }
 
 /// Status and reason of a condition.

@@ -113,7 +113,7 @@ async fn apply_topology(broker: Arc<Broker>, body: Body, span: &mut Span) -> Ans
     let wanted: Topology = read(body).await?;
     span.set("nsq.topology.epoch", wanted.epoch);
     span.set("nsq.topology.topics", wanted.topics.len());
-    let made = Arc::new(Made::below(span, broker.context.traces.tracer()));
+    let made = Arc::new(Made::below(span));
     // Who hangs up must not leave half of it undone.
     let accepted = tokio::spawn(async move {
         declared::accept(&broker, wanted, &made).await.map(|()| declared::report(&broker))

@@ -76,8 +76,9 @@ fn who_is_not_sampled_tells_others_not_to_sample() {
     let (tracer, _exporter) = full(1.0);
     let parent = TraceContext::parse(&PARENT.replace("-01", "-00"));
     let span = tracer.begin(Kind::Server, parent, || panic!("no name is asked for"));
-    let child = span.child(Kind::Client, || panic!("no name is asked for"));
+    let child = span.scope().begin(Kind::Client, || panic!("no name is asked for"));
     assert!(child.traceparent().unwrap().ends_with("-00"));
+    assert!(Scope::default().begin(Kind::Client, || panic!("no name is asked for")).traceparent().is_none());
     let (tracer, _exporter) = full(0.0);
     assert!(tracer.begin(Kind::Server, None, || panic!("no name is asked for")).traceparent().is_none());
 }
@@ -134,7 +135,7 @@ async fn what_is_left_at_the_end_is_sent() {
     });
     let (tracer, exporter) = Tracer::new(settings(&endpoint, 0.0)).unwrap();
     let mut span = tracer.begin(Kind::Server, TraceContext::parse(PARENT), || "publish t".to_owned());
-    let child = span.child(Kind::Internal, || "store".to_owned());
+    let child = span.scope().begin(Kind::Internal, || "store".to_owned());
     assert_eq!(child.context().map(|context| context.trace), span.context().map(|context| context.trace));
     span.set("messaging.system", "nsq");
     span.fail("the disk is full");

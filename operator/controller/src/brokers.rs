@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use daemon::http_client::{Ask, Credentials, Method, send};
+use daemon::traces::{Kind, Scope};
 use protocol::control::{DeleteRequest, DrainReport, DrainRequest, Registrations, Topology, TopologyReport};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,7 +23,7 @@ const TOPOLOGY_WITHIN: Duration = Duration::from_secs(60);
 pub struct Broker {
     address: String,
     who: Credentials,
-    traceparent: Option<String>,
+    scope: Scope,
 }
 
 /// Why a broker did not do what it was asked.
@@ -48,13 +49,13 @@ impl std::fmt::Display for Refusal {
 }
 
 impl Broker {
-    /// The broker of the pod at `ip`. `traceparent` is what its spans belong to.
+    /// The broker of the pod at `ip`. What it is asked is traced in `scope`.
     ///
     /// # Errors
     /// The token cannot stand in a header.
-    pub fn new(ip: IpAddr, token: &str, traceparent: Option<String>) -> Result<Self, String> {
+    pub fn new(ip: IpAddr, token: &str, scope: Scope) -> Result<Self, String> {
         let address = std::net::SocketAddr::new(ip, PORT).to_string();
-        Ok(Self { address, who: Credentials::bearer(token)?, traceparent })
+        Ok(Self { address, who: Credentials::bearer(token)?, scope })
     }
 
     /// How it stands to its topology.
@@ -128,16 +129,21 @@ impl Broker {
         let body = body.map(serde_json::to_vec).transpose();
         let body =
             body.map_err(|error| Refusal::Unreachable(format!("{path}: {error}")))?.unwrap_or_default();
+        let mut span = self.scope.begin(Kind::Client, || format!("{method} {path}"));
+        span.set("server.address", self.address.as_str());
+        let traceparent = span.traceparent();
         let ask =
-            Ask { method, path, who: &self.who, traceparent: self.traceparent.as_deref(), body: body.into() };
+            Ask { method, path, who: &self.who, traceparent: traceparent.as_deref(), body: body.into() };
         let answer = send(&self.address, ask, within).await;
-        match answer.map_err(|error| Refusal::Unreachable(error.to_string()))? {
-            (200, body) => Ok(body),
-            (401, _) => Err(Refusal::Unauthorized),
+        let outcome = match answer {
+            Ok((200, body)) => Ok(body),
+            Ok((401, _)) => Err(Refusal::Unauthorized),
             // Only POST /control/delete says so: it is not there, which is what was wanted.
-            (404, body) if path == "/control/delete" => Ok(body),
-            (status, body) => Err(Refusal::Refused(message(status, &body))),
-        }
+            Ok((404, body)) if path == "/control/delete" => Ok(body),
+            Ok((status, body)) => Err(Refusal::Refused(message(status, &body))),
+            Err(error) => Err(Refusal::Unreachable(error.to_string())),
+        };
+        outcome.inspect_err(|refusal| span.fail(refusal))
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use daemon::traces::Tracer;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder};
 use operator::children::Images;
@@ -36,6 +37,8 @@ pub struct Context {
     pub operator_namespace: String,
     /// Figures.
     pub metrics: Metrics,
+    /// Begins spans.
+    pub tracer: Tracer,
     /// Looks that follow from another one.
     pub wishes: UnboundedSender<Wish>,
     /// By cluster.

@@ -112,5 +112,6 @@ async fn metrics(State(probes): State<Probes>, headers: HeaderMap) -> Response {
     kinds.add(&["NsqCluster"], world.clusters.all().count());
     kinds.add(&["NsqTopic"], world.topics.all().count());
     kinds.add(&["NsqChannel"], world.channels.all().count());
+    probes.context.tracer.expose(&mut page);
     page.answer(&headers)
 }

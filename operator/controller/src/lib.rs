@@ -15,6 +15,7 @@ pub mod run;
 pub mod secret;
 pub mod tell;
 pub mod topics;
+pub mod traced;
 pub mod watches;
 
 use std::error::Error as _;

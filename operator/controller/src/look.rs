@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::traces::Scope;
 use operator::children::{self, Child, Inputs, declared, names, template};
 use operator::drain::{self, Step};
 use operator::plan::ClusterId;
@@ -21,6 +22,7 @@ use crate::agenda::Outcome;
 use crate::brokers::DrainStep;
 use crate::context::Context;
 use crate::observe::{Observed, replicas};
+use crate::traced::{self, Traced};
 use crate::{declare, tell, topics};
 
 /// While something is under way.
@@ -37,24 +39,42 @@ const RESYNC: Duration = Duration::from_secs(60);
 /// # Errors
 /// Something could not be done that may be possible later.
 pub async fn look(context: &Context, id: &ClusterId) -> Result<Outcome, String> {
+    let traced = Traced::begin(context, id);
+    let outcome = look_at(context, id, traced.scope()).await;
+    traced.end(&outcome);
+    outcome
+}
+
+async fn look_at(context: &Context, id: &ClusterId, scope: Scope) -> Result<Outcome, String> {
     if id.name.is_empty() {
         return topics::orphans(context, &id.namespace).await;
     }
     let cluster = context.world.cluster(id).filter(|cluster| cluster.metadata.deletion_timestamp.is_none());
     let Some(cluster) = cluster else { return without_cluster(context, id).await };
-    let problems = problems(&cluster);
+    let problems = {
+        let _validating = traced::step(&scope, "validate");
+        problems(&cluster)
+    };
     let may_write = problems.is_empty() && !cluster.spec.paused;
     let token = context.tokens.of(id, &cluster, may_write).await;
     let (token, failure) = match token {
         Ok(token) => (token, None),
         Err(error) => (None, Some(error)),
     };
-    let seen = Observed::look(&context.world, id, Arc::clone(&cluster), token.as_deref()).await;
+    let observing = traced::step(&scope, "observe");
+    let seen = Observed::look(&context.world, id, Arc::clone(&cluster), token.as_deref(), &scope).await;
+    drop(observing);
     if seen.brokers.iter().any(|broker| broker.refusal == Some(crate::brokers::Refusal::Unauthorized)) {
         context.tokens.forget(id);
     }
-    let mut work =
-        Work { context, id, seen, facts: Facts { problems, failure, ..Facts::default() }, again: None };
+    let mut work = Work {
+        context,
+        id,
+        seen,
+        facts: Facts { problems, failure, ..Facts::default() },
+        again: None,
+        scope,
+    };
     work.facts.is_paused = cluster.spec.paused;
     let claims = topics::claims(context, work.seen.now);
     let resolved = resolved(&claims, id, &cluster);
@@ -111,6 +131,8 @@ struct Work<'a> {
     facts: Facts,
     /// When to look again at the latest.
     again: Option<Duration>,
+    /// Where it is traced.
+    scope: Scope,
 }
 
 /// What is written into the status beside conditions.
@@ -140,7 +162,9 @@ impl Work<'_> {
         self.facts.leaving = self.leaving(&step, record);
         self.facts.drain = Some(step);
         if let Some(topology) = &topology {
+            let pushing = traced::step(&self.scope, "push");
             let reports = declare::push(self.context, self.id, &mut self.seen, topology).await;
+            drop(pushing);
             self.facts.synced = reports.synced;
             self.facts.out_of_sync = reports.out_of_sync;
             if topics::finish(self.context, self.id, &self.seen, &resolved).await {
@@ -153,6 +177,7 @@ impl Work<'_> {
 
     /// Has all children be there, and none that is not wanted. The topology that was written.
     async fn apply(&mut self, brokers: u32, resolved: &Resolved) -> Option<protocol::control::Topology> {
+        let building = traced::step(&self.scope, "build");
         let cluster = Arc::clone(&self.seen.cluster);
         let (images, operator_namespace) = (&self.context.images, self.context.operator_namespace.as_str());
         let inputs = Inputs { cluster: &cluster, images, brokers, operator_namespace };
@@ -167,6 +192,8 @@ impl Work<'_> {
         for child in &mut all {
             self.keep_template(child);
         }
+        drop(building);
+        let _applying = traced::step(&self.scope, "apply");
         for child in &all {
             self.apply_one(child).await;
         }
@@ -362,6 +389,7 @@ impl Work<'_> {
 
     /// Writes status, of the cluster and of its topics and channels.
     async fn tell(mut self, claims: &Claims, resolved: &Resolved, told: Told) -> Result<Outcome, String> {
+        let _telling = traced::step(&self.scope, "status");
         tell::crews(&mut self.facts, &self.seen, self.id);
         self.facts.volumes_pending = std::mem::take(&mut self.seen.volumes_pending);
         self.facts.is_ephemeral = self.seen.cluster.spec.brokers.storage.ephemeral;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use daemon::traces::Scope;
 use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -58,14 +59,20 @@ pub struct BrokerSeen {
 
 impl Observed {
     /// Looks at the cluster. Without a token no broker is asked.
-    pub async fn look(world: &World, id: &ClusterId, cluster: Arc<NsqCluster>, token: Option<&str>) -> Self {
+    pub async fn look(
+        world: &World,
+        id: &ClusterId,
+        cluster: Arc<NsqCluster>,
+        token: Option<&str>,
+        scope: &Scope,
+    ) -> Self {
         let (broker, lookupd) = (names::broker(&id.name), names::lookupd(&id.name));
         let broker_set = world.sets.find(&id.namespace, &broker);
         let lookupd_set = world.sets.find(&id.namespace, &lookupd);
         let left_behind = if broker_set.is_none() { left_behind(world, id, &broker) } else { 0 };
         let brokers = placed(world, id, &broker, replicas(broker_set.as_deref()));
         let lookupds = placed(world, id, &lookupd, replicas(lookupd_set.as_deref()));
-        let brokers = join_all(brokers.into_iter().map(|pod| asked(pod, token))).await;
+        let brokers = join_all(brokers.into_iter().map(|pod| asked(pod, token, scope.clone()))).await;
         let volumes_pending = world.claims.of(id).iter().filter_map(|claim| pending(claim)).collect();
         Self {
             cluster,
@@ -170,9 +177,9 @@ impl BrokerSeen {
     }
 }
 
-async fn asked(pod: Option<Seen>, token: Option<&str>) -> BrokerSeen {
+async fn asked(pod: Option<Seen>, token: Option<&str>, scope: Scope) -> BrokerSeen {
     let port = pod.as_ref().and_then(|pod| pod.ip).zip(token);
-    let port = port.and_then(|(ip, token)| Broker::new(ip, token, None).ok());
+    let port = port.and_then(|(ip, token)| Broker::new(ip, token, scope).ok());
     let Some(port) = port else { return BrokerSeen { pod, ..BrokerSeen::default() } };
     let (drain, topology, registrations) =
         futures::join!(port.drain_report(), port.topology(), port.registrations());

@@ -25,7 +25,7 @@ use crate::leader::Campaign;
 use crate::metrics::Metrics;
 use crate::secret::Tokens;
 use crate::watches::{Watches, Wish};
-use crate::{chance, http, look};
+use crate::{chance, http, look, traced};
 
 /// How long what is under way has to end when the operator is told to stop.
 const FINISH_WITHIN: Duration = Duration::from_secs(10);
@@ -61,6 +61,12 @@ pub struct Settings {
     /// How many clusters are looked at at once.
     #[arg(long, default_value_t = 8)]
     pub concurrency: usize,
+    /// A collector of OpenTelemetry that takes traces over HTTP, like http://collector:4318. Without it nothing is traced.
+    #[arg(long, env = "OTEL_ENDPOINT", default_value = "")]
+    pub otel_endpoint: String,
+    /// Of what no annotation nsqube.io/traceparent puts into a trace, the share that is traced, 0 to 1.
+    #[arg(long, env = "OTEL_SAMPLING_RATIO", default_value_t = 0.01)]
+    pub otel_sampling_ratio: f64,
     /// debug, info, warn, error or fatal.
     #[arg(long, default_value = "info")]
     pub log_level: String,
@@ -75,6 +81,7 @@ pub struct Settings {
 /// It cannot begin, or may not lead any more.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     telemetry::init("nsq-operator", &settings.log_level, telemetry::Format::from_name(&settings.log_format))?;
+    let (tracer, exporter) = traced::tracer(&settings)?;
     let shutdown = Shutdown::new();
     signals::listen(&shutdown, &Reload::new())?;
     let client = Client::try_default().await.map_err(|error| {
@@ -96,6 +103,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         images: Images { broker: settings.broker_image.clone(), lookupd: settings.lookupd_image.clone() },
         operator_namespace: own_namespace(&settings),
         metrics: Metrics::default(),
+        tracer,
         wishes,
         memory: Mutex::new(HashMap::new()),
     });
@@ -107,6 +115,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     };
     let http = http::begin(&settings.http_address, probes, shutdown.clone()).await?;
     let finished = Shutdown::new();
+    let exported = exporter.map(|exporter| tokio::spawn(exporter.run(finished.clone())));
     let lost = campaign(&settings, client, leads, finished.clone());
     let mut work = Work {
         context,
@@ -133,6 +142,9 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     shutdown.trigger();
     drop(tasks);
     let _stopped = tokio::time::timeout(FINISH_WITHIN, http).await;
+    if let Some(exported) = exported {
+        let _sent = exported.await;
+    }
     tracing::info!("stopped");
     ended
 }

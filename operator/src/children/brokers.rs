@@ -199,7 +199,7 @@ fn arguments(inputs: &Inputs<'_>) -> Vec<String> {
         ("topology-file", TOPOLOGY_FOLDER.to_owned()),
         ("log-format", "json".to_owned()),
     ];
-    let wanted = flags::of_broker(&inputs.cluster.spec.brokers.config);
+    let wanted = flags::of_broker(&inputs.cluster.spec);
     let is_default = |flag: &str| wanted.iter().all(|(other, _)| other != flag);
     let own = own.into_iter().filter(|(flag, _)| is_default(flag));
     let own = own.map(|(flag, value)| format!("--{flag}={value}"));

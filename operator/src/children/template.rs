@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Child;
 use crate::resources::NsqCluster;
-use crate::resources::cluster::{Brokers, Lookupds};
+use crate::resources::cluster::{Brokers, Lookupds, Tracing};
 
 /// Annotation of a StatefulSet: the digest of what its template was made from.
 pub const INPUTS: &str = "nsqube.io/inputs";
@@ -31,11 +31,17 @@ pub(super) fn of_brokers(cluster: &NsqCluster) -> Value {
         scheduling,
         pod,
     } = &cluster.spec.brokers;
-    json!({
+    let mut inputs = json!({
         "cluster": cluster.name_any(), "secrets": cluster.spec.image_pull_secrets, "config": config, "image": image,
         "pull": image_pull_policy, "resources": resources, "ephemeral": storage.ephemeral,
         "scheduling": scheduling, "pod": pod,
-    })
+    });
+    // Who asks for no traces has the digest of a version that knew none.
+    let tracing = &cluster.spec.observability.tracing;
+    if *tracing != Tracing::default() {
+        super::merge(&mut inputs, json!({ "tracing": tracing }));
+    }
+    inputs
 }
 
 /// The same of lookupds.

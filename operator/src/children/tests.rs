@@ -13,7 +13,10 @@ use super::*;
 const PRODUCTION: &str = r#"{
     "imagePullSecrets": [{ "name": "registry" }],
     "networkPolicy": { "enabled": true },
-    "observability": { "podMonitor": { "enabled": true, "labels": { "release": "prometheus" }, "interval": "15s" } },
+    "observability": {
+        "podMonitor": { "enabled": true, "labels": { "release": "prometheus" }, "interval": "15s" },
+        "tracing": { "endpoint": "http://collector:4318", "samplingRatio": "0.1" }
+    },
     "lookupds": { "replicas": 2, "config": { "tombstoneLifetime": "1m" } },
     "brokers": {
         "replicas": 5,

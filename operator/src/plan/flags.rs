@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::resources::cluster::{BrokerConfig, LookupdConfig};
+use crate::resources::NsqClusterSpec;
+use crate::resources::cluster::{BrokerConfig, LookupdConfig, Tracing};
 use crate::resources::units::{ByteSize, GoDuration, flag_text};
 
 /// Flags of nsqd, sorted.
-pub(crate) fn of_broker(config: &BrokerConfig) -> Vec<(String, String)> {
+pub(crate) fn of_broker(cluster: &NsqClusterSpec) -> Vec<(String, String)> {
     let BrokerConfig {
         mem_queue_size,
         max_message_size,
@@ -23,7 +24,10 @@ pub(crate) fn of_broker(config: &BrokerConfig) -> Vec<(String, String)> {
         min_free,
         log_level,
         extra_flags,
-    } = config;
+    } = &cluster.brokers.config;
+    let Tracing { endpoint, sampling_ratio } = &cluster.observability.tracing;
+    // Without a collector there is nothing that a share could be of.
+    let sampling_ratio = sampling_ratio.as_ref().filter(|_| endpoint.is_some());
     let heartbeat_max = heartbeat_interval.as_ref().and_then(|interval| interval.max.as_ref());
     sorted(
         [
@@ -40,6 +44,8 @@ pub(crate) fn of_broker(config: &BrokerConfig) -> Vec<(String, String)> {
             ("memory-limit", size(memory_limit.as_ref())),
             ("min-free", size(min_free.as_ref())),
             ("log-level", log_level.map(|level| level.name().to_owned())),
+            ("otel-endpoint", endpoint.clone()),
+            ("otel-sampling-ratio", sampling_ratio.cloned()),
         ]
         .into_iter()
         .chain(extra_flags.iter().map(|(flag, value)| (flag.as_str(), Some(value.clone())))),

@@ -110,6 +110,23 @@ pub struct Observability {
     /// A PodMonitor, by which the Prometheus operator finds the pods.
     #[serde(default)]
     pub pod_monitor: PodMonitor,
+    /// Traces of publishes, deliveries and what the operator asks of brokers.
+    #[serde(default)]
+    pub tracing: Tracing,
+}
+
+/// Where brokers send traces. A change restarts one broker after the other.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Tracing {
+    /// A collector of OpenTelemetry that takes OTLP over HTTP, as http://collector.monitoring:4318. Absent: no traces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^https?://[^\s?#@]+$"), length(max = 512))]
+    pub endpoint: Option<String>,
+    /// Of what comes without a trace context, the share that is traced, as "0.01", from "0" to "1". Absent: "0.01".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$"))]
+    pub sampling_ratio: Option<String>,
 }
 
 /// A PodMonitor of the Prometheus operator.

@@ -103,6 +103,23 @@ fn lookupd_settings_are_in_range() {
 }
 
 #[test]
+fn traces_go_to_a_url_and_are_a_share() {
+    let spec = |tracing: Value| json!({ "observability": { "tracing": tracing } });
+    let check = |endpoint: &str, ratio: &str, expected: &[&str]| {
+        let tracing = json!({ "endpoint": endpoint, "samplingRatio": ratio });
+        check(cluster, json!({ "name": "c" }), spec(tracing), expected);
+    };
+    let (endpoint, ratio) =
+        ("spec.observability.tracing.endpoint", "spec.observability.tracing.samplingRatio");
+    check("http://collector:4318", "0.01", &[]);
+    check("https://a/base", "1", &[]);
+    check("http://a?b", "0", &[endpoint]);
+    check("http://user:secret@a", "1.01", &[endpoint, ratio]);
+    check("collector:4317", "often", &[endpoint, ratio]);
+    check("http://", "-1", &[endpoint, ratio]);
+}
+
+#[test]
 fn names_of_clusters_can_become_names_of_services() {
     let table = [("a", true), ("A", false), ("a.b", false), ("1a", false), ("a-", false), ("", false)];
     let long = ["c".repeat(40), "c".repeat(41)];

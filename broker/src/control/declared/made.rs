@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use daemon::traces::{Kind, Span, TraceContext, Tracer};
+use daemon::traces::{Kind, Scope, Span};
 
 /// Of one topology. A trace of more of them shows nothing more.
 const SPANS_MAX: usize = 100;
@@ -12,16 +12,14 @@ const SPANS_MAX: usize = 100;
 /// Below what topics and channels are made; by default nobody looks.
 #[derive(Debug, Default)]
 pub(in crate::control) struct Made {
-    tracer: Tracer,
-    parent: Option<TraceContext>,
+    scope: Scope,
     begun: AtomicUsize,
 }
 
 impl Made {
     /// Below this span.
-    pub(in crate::control) fn below(span: &Span, tracer: &Tracer) -> Self {
-        let parent = span.context().filter(|_| span.is_sampled());
-        Self { tracer: tracer.clone(), parent, begun: AtomicUsize::new(0) }
+    pub(in crate::control) fn below(span: &Span) -> Self {
+        Self { scope: span.scope(), begun: AtomicUsize::new(0) }
     }
 
     /// A topic is being made.
@@ -42,10 +40,10 @@ impl Made {
     }
 
     fn begin(&self, name: impl FnOnce() -> String) -> Span {
-        if self.parent.is_none() || self.begun.fetch_add(1, Ordering::Relaxed) >= SPANS_MAX {
+        if self.begun.fetch_add(1, Ordering::Relaxed) >= SPANS_MAX {
             return Span::default();
         }
-        self.tracer.begin(Kind::Internal, self.parent, name)
+        self.scope.begin(Kind::Internal, name)
     }
 }
 
