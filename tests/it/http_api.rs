@@ -1,6 +1,6 @@
 //! nsqd's HTTP API: each route's status, body and headers, as dashboards and scripts know them.
 
-use harness::{Message, Nsqd, Reply, request};
+use harness::{Message, Nsqd, Reply, eventually, request};
 use serde_json::{Value, json};
 
 /// Method, target, body, status, body of the reply.
@@ -161,8 +161,8 @@ fn debug_routes_answer_as_documented() {
         ("/debug/pprof/threadcreate", "threads "),
         ("/debug/pprof/block", "not measured"),
     ] {
-        let text = nsqd.get(path).ok().text();
-        assert!(text.contains(wanted), "{path}: {text}");
+        // A thread has its name only a moment after it was started.
+        eventually(&format!("{path} has {wanted}"), || nsqd.get(path).ok().text().contains(wanted));
     }
 }
 

@@ -18,8 +18,14 @@ fn impatient(nsqd: &Nsqd) -> Peer {
 fn a_consumer_that_stopped_reading_leaves_no_descriptor_behind() {
     let mut nsqd = Nsqd::start();
     nsqd.create("t", &["ch"]);
-    // The first connections make files and sockets that stay.
-    drop(nsqd.consumer("t", "ch", 1));
+    // The first message and the first connections make files and sockets that stay.
+    let mut first = nsqd.consumer("t", "ch", 1);
+    nsqd.peer().publish("t", "warm");
+    let message = first.expect_message();
+    first.finish(&message);
+    nsqd.eventually_channel("t", "ch", &[("depth", 0), ("in_flight_count", 0)]);
+    drop(first);
+    nsqd.eventually_channel("t", "ch", &[("client_count", 0)]);
     let before = nsqd.process().open_files();
     for _ in 0..40 {
         assert_eq!(request(nsqd.http(), "POST", "/pub?topic=t", &vec![b'x'; MIB as usize]).status, 200);

@@ -180,10 +180,13 @@ impl Shared {
         self.kube.merge(&format!("{}/status", path(pod)), &patch);
     }
 
-    /// 127.N.0.(10 + ordinal) for brokers, 127.N.1.(10 + ordinal) for lookupds.
+    /// 127.N.0.(10 + ordinal) for brokers, 127.N.1.(10 + ordinal) for lookupds; 100 further for those of a cluster that
+    /// is not `prod`.
     fn address(&self, pod: &Value) -> Option<Ipv4Addr> {
-        let ordinal: u8 = text(pod, "/metadata/name").rsplit('-').next()?.parse().ok()?;
-        Some(Ipv4Addr::new(127, self.network, u8::from(!is_broker(pod)), 10 + ordinal))
+        let name = text(pod, "/metadata/name");
+        let ordinal: u8 = name.rsplit('-').next()?.parse().ok()?;
+        let first = if name.starts_with("prod-") { 10 } else { 110 };
+        Some(Ipv4Addr::new(127, self.network, u8::from(!is_broker(pod)), first + ordinal))
     }
 
     /// The arguments of the pod, with what a node fills in: names, mounted folders, addresses behind names.
