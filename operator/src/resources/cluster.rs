@@ -119,7 +119,7 @@ pub struct Observability {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tracing {
-    /// A collector of OpenTelemetry that takes OTLP over HTTP, as http://collector.monitoring:4318. Absent: no traces.
+    /// The URL of a collector of OpenTelemetry that takes OTLP over HTTP, usually on port 4318. Absent: no traces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^https?://[^\s?#@]+$"), length(max = 512))]
     pub endpoint: Option<String>,
