@@ -74,6 +74,7 @@ pub enum Reason {
     TopologyTooLarge,
     VolumesBound,
     VolumePending,
+    DiskTrouble,
     Ephemeral,
     Fencing,
     Draining,
@@ -98,7 +99,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::AllReady,
         Self::InvalidSpec,
         Self::BrokersNotReady,
@@ -120,6 +121,7 @@ impl Reason {
         Self::TopologyTooLarge,
         Self::VolumesBound,
         Self::VolumePending,
+        Self::DiskTrouble,
         Self::Ephemeral,
         Self::Fencing,
         Self::Draining,

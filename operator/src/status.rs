@@ -35,6 +35,8 @@ pub struct Facts {
     pub too_large: Option<usize>,
     /// Volumes that are not there yet, by name, with what Kubernetes says.
     pub volumes_pending: Vec<String>,
+    /// A broker whose disk does not take every publish, and why.
+    pub disk_trouble: Option<String>,
     /// Brokers have no volumes.
     pub is_ephemeral: bool,
     /// What is done about a broker that leaves.
@@ -122,6 +124,9 @@ fn topology(facts: &Facts) -> Said {
 
 fn storage(facts: &Facts) -> Said {
     let about = Type::StorageHealthy;
+    if let Some(trouble) = &facts.disk_trouble {
+        return Said::no(about, Reason::DiskTrouble, trouble);
+    }
     if facts.is_ephemeral {
         return Said::yes(about, Reason::Ephemeral, "brokers have no volumes: messages are lost with a pod");
     }
@@ -207,9 +212,10 @@ fn ready(facts: &Facts, stalled: Option<&Said>, reconciling: Option<&Said>) -> S
             _ => no(said.reason, &said.message),
         };
     }
-    let topology = topology(facts);
-    if topology.is != Some(true) {
-        return no(topology.reason, &topology.message);
+    for part in [topology(facts), storage(facts)] {
+        if part.is != Some(true) {
+            return no(part.reason, &part.message);
+        }
     }
     Said::yes(Type::Ready, Reason::AllReady, "all brokers and lookupds run as the spec says")
 }

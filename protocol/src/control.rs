@@ -162,6 +162,14 @@ pub struct Registrations {
     pub lookupds: Vec<Registration>,
 }
 
+/// How a broker is: the answer to `GET /control/health`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Why it does not take every publish, as /ping says it: a disk that is full, or that failed. Absent while all is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
 /// One nsqlookupd, as a broker sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registration {

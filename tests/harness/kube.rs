@@ -234,11 +234,10 @@ impl Kube {
     /// Posts text, to a pod for example, through the API server's proxy.
     ///
     /// # Panics
-    /// When the answer is no success.
+    /// When there is no answer.
     #[track_caller]
-    pub fn post(&self, path: &str, text: &str) {
-        let reply = self.exchange("POST", path, "text/plain", text);
-        assert_eq!(reply.status, 200, "POST {path}: {}", reply.text());
+    pub fn post(&self, path: &str, text: &str) -> Reply {
+        self.exchange("POST", path, "text/plain", text)
     }
 
     /// A JSON merge patch; `None` if the object is not there.
@@ -285,6 +284,14 @@ impl Kube {
         let bytes = exchanged().unwrap_or_else(|error| panic!("{method} {path}: {error}"));
         parse(&bytes).unwrap_or_else(|| panic!("{method} {path}: {}", String::from_utf8_lossy(&bytes)))
     }
+}
+
+/// Status and reason of a condition.
+pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<(&'a str, &'a str)> {
+    let conditions = object.pointer("/status/conditions")?.as_array()?;
+    let found = conditions.iter().find(|it| it.get("type").is_some_and(|found| found == kind))?;
+    let reason = found.get("reason").and_then(Value::as_str).unwrap_or_default();
+    Some((found.get("status")?.as_str()?, reason))
 }
 
 /// `kubectl proxy`, the door for whoever speaks plain HTTP, and where it is.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use harness::{eventually, eventually_within};
 use serde_json::{Value, json};
 
-use crate::stage::{Stage, condition, operator};
+use crate::stage::{Stage, operator};
+use harness::kube::condition;
 
 const CORE: &str = "/api/v1/namespaces/default";
 const APPS: &str = "/apis/apps/v1/namespaces/default";

@@ -8,7 +8,8 @@ use harness::kube::{Door, Shuts};
 use serde_json::Value;
 
 use crate::scale::consume;
-use crate::stage::{Stage, condition, operator_with};
+use crate::stage::{Stage, operator_with};
+use harness::kube::condition;
 
 const APPS: &str = "/apis/apps/v1/namespaces/default";
 const CORE: &str = "/api/v1/namespaces/default";

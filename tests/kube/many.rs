@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use harness::{eventually, eventually_within};
 use serde_json::{Value, json};
 
-use crate::stage::{Stage, condition};
+use crate::stage::Stage;
+use harness::kube::condition;
 
 /// A broker holds two files for each topic, and a process may have no more than 20,000 here and there.
 const MOST_OF_ONE_CLUSTER: usize = 9000;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use harness::{Frame, Peer, eventually, request, try_request};
 
-use crate::stage::{Stage, condition, operator};
+use crate::stage::{Stage, operator};
+use harness::kube::condition;
 
 const THREE: &str = "{brokers: {replicas: 3}, lookupds: {replicas: 1}}";
 const TWO: &str = "{brokers: {replicas: 2}, lookupds: {replicas: 1}}";

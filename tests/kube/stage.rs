@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use harness::kube::{Kube, Kubelet};
+use harness::kube::{Kube, Kubelet, condition};
 use harness::{Process, eventually, nsq_operator_binary, request, root};
 use serde_json::Value;
 
@@ -130,12 +130,4 @@ pub(crate) fn operator_with(config: &Path, flags: &[String]) -> Process {
     let arguments = [arguments.map(str::to_owned).to_vec(), flags.to_vec()].concat();
     let config = config.display().to_string();
     Process::start_in(&nsq_operator_binary(), &arguments, &[("KUBECONFIG", &config)])
-}
-
-/// Status and reason of a condition.
-pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> Option<(&'a str, &'a str)> {
-    let conditions = object.pointer("/status/conditions")?.as_array()?;
-    let found = conditions.iter().find(|it| it.get("type").is_some_and(|found| found == kind))?;
-    let reason = found.get("reason").and_then(Value::as_str).unwrap_or_default();
-    Some((found.get("status")?.as_str()?, reason))
 }

@@ -98,7 +98,7 @@ fn a_namespace_goes_with_everything_in_it() {
     let path = "/apis/nsqube.io/v1alpha1/namespaces/shop/nsqtopics/t";
     eventually("the topic of another namespace is declared", || {
         let topic = stage.kube.get(path).unwrap();
-        crate::stage::condition(&topic, "Ready") == Some(("True", "Declared"))
+        harness::kube::condition(&topic, "Ready") == Some(("True", "Declared"))
             && topic.pointer("/metadata/finalizers").is_some()
     });
     stage.kube.kubectl(&["delete", "namespace", "shop", "--timeout=30s"]);

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use crate::place::{Nodes, Place, condition};
+use crate::place::{Nodes, Place};
+use harness::kube::condition;
 
 #[test]
 fn power_cuts_take_nothing_that_a_topic_with_fsync_acknowledged() {
@@ -46,4 +47,32 @@ fn an_unknown_storage_class_is_told_and_mended() {
     );
     place.ready();
     place.kube.kubectl(&["delete", "storageclass", "nowhere"]);
+}
+
+#[test]
+fn a_full_volume_is_told_and_over_when_there_is_space_again() {
+    let place = Place::new("full");
+    // The smallest there is.
+    place.prod("{brokers: {replicas: 1, storage: {size: 300Mi}}, lookupds: {replicas: 1}}");
+    let post = |path: &str, text: &str| {
+        place.kube.post(&format!("/api/v1/namespaces/full/pods/prod-broker-0:4151/proxy/{path}"), text)
+    };
+    let mebibyte = "x".repeat(1 << 20);
+    let mut acknowledged = 0;
+    let refusal = loop {
+        let reply = post("pub?topic=orders", &mebibyte);
+        if reply.status != 200 {
+            break reply;
+        }
+        acknowledged += 1;
+        assert!(acknowledged < 400, "a volume of 300 MiB holds them all");
+    };
+    println!("{acknowledged} MiB were taken, then: {} {}", refusal.status, refusal.text());
+    place.becomes("nsqclusters/prod", "StorageHealthy", "False", "DiskTrouble");
+    println!("{}", place.kubectl(&["get", "nsqc"]));
+    println!("{}", place.kubectl(&["get", "events", "--field-selector=reason=DiskTrouble"]));
+    post("channel/empty?topic=orders&channel=archive", "").ok();
+    place.becomes("nsqclusters/prod", "StorageHealthy", "True", "VolumesBound");
+    place.ready();
+    assert_eq!(post("pub?topic=orders", "again").status, 200);
 }

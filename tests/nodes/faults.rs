@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use crate::place::{Nodes, Place, condition};
+use crate::place::{Nodes, Place};
+use harness::kube::condition;
 
 const THREE: &str = "{brokers: {replicas: 3, storage: {size: 1Gi}}, lookupds: {replicas: 2}}";
 

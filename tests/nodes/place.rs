@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use harness::eventually_every;
-use harness::kube::Kube;
+use harness::kube::{Kube, condition};
 use serde_json::Value;
 
 /// What a node, a volume or a lease may take on a machine that is busy.
@@ -234,12 +234,4 @@ impl Nodes {
 /// Whether the cluster is one of `cargo xtask kube`.
 pub(crate) fn are_ours() -> bool {
     std::env::var_os("NSQUBE_NODES").is_some()
-}
-
-/// Status and reason of a condition.
-pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> Option<(&'a str, &'a str)> {
-    let conditions = object.pointer("/status/conditions")?.as_array()?;
-    let found = conditions.iter().find(|it| it.get("type").is_some_and(|found| found == kind))?;
-    let reason = found.get("reason").and_then(Value::as_str).unwrap_or_default();
-    Some((found.get("status")?.as_str()?, reason))
 }

@@ -19,7 +19,7 @@ use daemon::listen::ListenError;
 use daemon::token::SharedToken;
 use daemon::traces::{Kind, Span, traceparent};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use protocol::control::{DrainRequest, Registration, Registrations, Topology};
+use protocol::control::{DrainRequest, Health, Registration, Registrations, Topology};
 use serde::de::DeserializeOwned;
 
 use super::drain::{self, Order};
@@ -76,6 +76,7 @@ fn router(broker: Arc<Broker>, gate: Arc<Gate>) -> Router {
         .route("/control/retire", post(retire))
         .route("/control/delete", post(delete::delete))
         .route("/control/registrations", get(registrations))
+        .route("/control/health", get(health))
         .route_layer(from_fn_with_state(gate, keep))
         .with_state(broker);
     finish(routes, &Requests::default())
@@ -154,6 +155,10 @@ async fn registrations(State(broker): State<Arc<Broker>>) -> Response {
     let lookupds =
         known.into_iter().map(|(address, registered)| Registration { address, registered }).collect();
     json(&Registrations { lookupds })
+}
+
+async fn health(State(broker): State<Arc<Broker>>) -> Response {
+    json(&Health { trouble: broker.context.health.error() })
 }
 
 fn joined<T>(outcome: Result<Result<T, Refusal>, tokio::task::JoinError>) -> Result<T, Response> {

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use daemon::http_client::{Ask, Credentials, Method, send};
 use daemon::traces::{Kind, Scope};
-use protocol::control::{DeleteRequest, DrainReport, DrainRequest, Registrations, Topology, TopologyReport};
+use protocol::control::{
+    DeleteRequest, DrainReport, DrainRequest, Health, Registrations, Topology, TopologyReport,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -105,6 +107,14 @@ impl Broker {
     /// As above.
     pub async fn registrations(&self) -> Result<Registrations, Refusal> {
         self.ask(Method::GET, "/control/registrations", None::<&()>, ANSWER_WITHIN).await
+    }
+
+    /// How it is. One that does not know the question has nothing to tell.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn health(&self) -> Result<Health, Refusal> {
+        self.ask(Method::GET, "/control/health", None::<&()>, ANSWER_WITHIN).await
     }
 
     async fn ask<T: DeserializeOwned>(

@@ -392,6 +392,7 @@ impl Work<'_> {
         let _telling = traced::step(&self.scope, "status");
         tell::crews(&mut self.facts, &self.seen, self.id);
         self.facts.volumes_pending = std::mem::take(&mut self.seen.volumes_pending);
+        self.facts.disk_trouble = self.seen.disk_trouble();
         self.facts.is_ephemeral = self.seen.cluster.spec.brokers.storage.ephemeral;
         let status = self.status(resolved, told);
         tell::cluster(self.context, self.id, &self.seen.cluster, status).await?;

@@ -53,6 +53,8 @@ pub struct BrokerSeen {
     pub topology: Option<TopologyReport>,
     /// Where it is registered.
     pub registrations: Option<Registrations>,
+    /// What is wrong with its disk.
+    pub trouble: Option<String>,
     /// Why it did not answer.
     pub refusal: Option<Refusal>,
 }
@@ -135,6 +137,12 @@ impl Observed {
         self.lookupds.iter().map(|pod| pod.as_ref().map(member)).collect()
     }
 
+    /// The first broker with a disk that does not take every publish, and why.
+    pub fn disk_trouble(&self) -> Option<String> {
+        let of = |broker: &BrokerSeen| Some(format!("{}: {}", broker.name(), broker.trouble.as_ref()?));
+        self.brokers.iter().find_map(of)
+    }
+
     /// The pod of this name, as it was.
     pub fn pod(&self, name: &str) -> Option<&Seen> {
         let brokers = self.brokers.iter().filter_map(|broker| broker.pod.as_ref());
@@ -181,14 +189,15 @@ async fn asked(pod: Option<Seen>, token: Option<&str>, scope: Scope) -> BrokerSe
     let port = pod.as_ref().and_then(|pod| pod.ip).zip(token);
     let port = port.and_then(|(ip, token)| Broker::new(ip, token, scope).ok());
     let Some(port) = port else { return BrokerSeen { pod, ..BrokerSeen::default() } };
-    let (drain, topology, registrations) =
-        futures::join!(port.drain_report(), port.topology(), port.registrations());
+    let (drain, topology, registrations, health) =
+        futures::join!(port.drain_report(), port.topology(), port.registrations(), port.health());
     let refusal = drain.as_ref().err().or(topology.as_ref().err()).cloned();
     BrokerSeen {
         pod,
         drain: drain.ok(),
         topology: topology.ok(),
         registrations: registrations.ok(),
+        trouble: health.ok().and_then(|health| health.trouble),
         refusal,
         port: Some(port),
     }

@@ -177,3 +177,15 @@ fn a_topic_that_is_not_declared_says_what_to_do() {
         check_topic(verdict, Presence::default(), &expected);
     }
 }
+
+#[test]
+fn a_disk_that_is_full_makes_a_cluster_not_ready_while_it_still_serves() {
+    let facts = Facts { disk_trouble: Some("prod-broker-1: no space".to_owned()), ..well() };
+    let expected = [
+        "Ready=False/DiskTrouble",
+        "Available=True/Serving",
+        "TopologySynced=True/AllBrokers",
+        "StorageHealthy=False/DiskTrouble",
+    ];
+    check(&facts, &expected);
+}
