@@ -1,5 +1,6 @@
-//! `cargo xtask crds`: manifests/crds and the chart's definitions are what `nsq-operator crds` prints, one file per resource. The types in crate
-//! operator are the only source; nobody edits the files. `cargo xtask manifests` is in manifests.rs.
+//! `cargo xtask crds`: manifests/crds and the chart's definitions are what `nsq-operator crds` prints, one file per
+//! resource. The types in crate operator are the only source; nobody edits the files. `cargo xtask manifests` is in
+//! manifests.rs.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -33,7 +33,7 @@ usage: cargo xtask TASK
   kube ...       a real Kubernetes of one to three nodes on this machine: with NODES -- COMMAND, up NODES, down,
                  kubectl, load (see docs/kubernetes-tests.md); `kube test` runs the tests that need nodes
   fuzz TARGET    mutate input for a target, or `all`: --seconds 30 --seed 1, or --replay FILE
-  crds           rewrite manifests/crds, and the chart's copy, from the operator's types
+  crds           rewrite manifests/crds, and the chart's copy, from the operator's types, then `manifests`
   manifests      rewrite manifests/install*.yaml from the operator's chart
   docs           rewrite docs/reference/nsqd.md and nsqlookupd.md from the daemons' option tables
   docs --check   fail if they are not what the tables give
@@ -55,7 +55,8 @@ fn main() -> ExitCode {
         ["setup", "--all"] => setup::run(true),
         ["interop"] => interop(&[]),
         ["interop", "--all"] => interop(&["--features", "all-clients"]),
-        ["crds"] => crds::write(),
+        // The install files hold them too: one forgotten is only noticed late, by the tests of the charts.
+        ["crds"] => crds::write().and_then(|()| manifests::write()),
         ["manifests"] => manifests::write(),
         ["crds", "--check"] => crds::check(None),
         ["docs"] => docs::write(),
